@@ -1,0 +1,18 @@
+"""Goalward trains agents to reach any commanded goal, by contrastive RL with very deep networks."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from goalward.config import TrainConfig
+    from goalward.policy import load_policy
+
+__all__ = ["TrainConfig", "load_policy"]
+_HOME = {"TrainConfig": "goalward.config", "load_policy": "goalward.policy"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name at its first use, so that `import goalward` stays quick."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'goalward' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

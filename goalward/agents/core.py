@@ -1,0 +1,45 @@
+"""What an agent is, and the network shapes that all agents share."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, PRNGKeyArray
+
+from goalward.config import NetworkConfig
+from goalward.networks import Architecture, check_depth
+from goalward.replay import Horizon
+from goalward.types import Batch, Metrics
+
+State = Any
+
+
+class Agent(NamedTuple):
+    """Pure functions; `state` is any pytree of arrays."""
+
+    init: Callable[[PRNGKeyArray], State]
+    act: Callable[[State, Array, Array, PRNGKeyArray], Array]  # obs (N, D), goal (N, G) -> explore (N, A)
+    act_greedily: Callable[[State, Array, Array], Array]  # the same, without noise
+    value: Callable[[State, Array, Array], Array]  # the same, f(s, π(s, g), g) -> (N,): how near is the goal?
+    update: Callable[[State, Batch, PRNGKeyArray], tuple[State, Metrics]]
+    relabel: Horizon  # which goals it trains on
+
+
+def architectures(config: NetworkConfig) -> tuple[Architecture, Architecture]:
+    """Shapes of the actor's and the critic's trunks. Raises `UserError` for an invalid depth."""
+    actor_depth = config.depth if config.actor_depth is None else config.actor_depth
+    critic_depth = config.depth if config.critic_depth is None else config.critic_depth
+    check_depth(actor_depth, config.block_size, "depth" if config.actor_depth is None else "actor_depth")
+    check_depth(critic_depth, config.block_size, "depth" if config.critic_depth is None else "critic_depth")
+    shared = Architecture(
+        block_size=config.block_size,
+        residual=config.residual,
+        layer_norm=config.layer_norm,
+        activation=config.activation,
+        remat=config.remat,
+    )
+    actor_width = config.width if config.actor_width is None else config.actor_width
+    critic_width = config.width if config.critic_width is None else config.critic_width
+    return (
+        shared._replace(depth=actor_depth, width=actor_width),
+        shared._replace(depth=critic_depth, width=critic_width),
+    )

@@ -1,0 +1,113 @@
+"""Contrastive RL (arXiv 2503.14858, §3.1): InfoNCE critic, tanh-Gaussian actor, learned temperature."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, PRNGKeyArray
+
+from goalward.agents.core import Agent, architectures
+from goalward.config import CRLConfig, NetworkConfig
+from goalward.losses import (
+    ENERGIES,
+    OBJECTIVES,
+    actor_loss,
+    contrastive_metrics,
+    logsumexp_penalty,
+    temperature_loss,
+)
+from goalward.networks import Actor, Critic, sample_action
+from goalward.replay import HORIZONS
+from goalward.types import Batch, EnvSpec, Metrics
+
+
+class CRLParams(NamedTuple):
+    """All that is learned."""
+
+    actor: Actor
+    critic: Critic
+    log_alpha: Array  # ()
+
+
+class CRLState(NamedTuple):
+    """Parameters, and Adam's moments for each of them."""
+
+    params: CRLParams
+    opt: CRLParams  # optimiser states, in the same places
+
+
+def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
+    """Build the agent for an environment's sizes. Raises `UserError` for an invalid depth."""
+    actor_arch, critic_arch = architectures(network)
+    energy, objective = ENERGIES[config.energy], OBJECTIVES[config.objective]
+    target_entropy = config.target_entropy * spec.action_dim
+    optimisers = CRLParams(*map(optax.adam, (config.actor_lr, config.critic_lr, config.alpha_lr)))
+
+    def init(key: PRNGKeyArray) -> CRLState:
+        actor_key, critic_key = jax.random.split(key)
+        params = CRLParams(
+            Actor(spec.obs_dim, spec.goal_dim, spec.action_dim, actor_arch, actor_key),
+            Critic(spec.obs_dim, spec.action_dim, spec.goal_dim, config.repr_dim, critic_arch, critic_key),
+            jnp.zeros(()),
+        )
+        return CRLState(params, CRLParams(*(o.init(p) for o, p in zip(optimisers, params, strict=True))))
+
+    def act(state: CRLState, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
+        action, _ = sample_action(*state.params.actor(obs, goal), key)
+        return action
+
+    def act_greedily(state: CRLState, obs: Array, goal: Array) -> Array:
+        mean, _ = state.params.actor(obs, goal)
+        return jnp.tanh(mean)
+
+    def value(state: CRLState, obs: Array, goal: Array) -> Array:
+        critic = state.params.critic
+        phi = critic.encode_sa(obs, act_greedily(state, obs, goal))
+        return energy.paired(phi, critic.encode_g(goal))
+
+    def critic_objective(critic: Critic, batch: Batch) -> tuple[Array, tuple[Metrics, Array]]:
+        psi = critic.encode_g(batch.goal)
+        logits = energy.pairwise(critic.encode_sa(batch.obs, batch.action), psi)
+        loss = objective(logits) + config.logsumexp_penalty * logsumexp_penalty(logits)
+        return loss, (contrastive_metrics(logits), psi)
+
+    def actor_objective(
+        actor: Actor, critic: Critic, psi: Array, alpha: Array, batch: Batch, key: PRNGKeyArray
+    ) -> tuple[Array, Array]:
+        action, log_prob = sample_action(*actor(batch.obs, batch.goal), key)
+        f = energy.paired(critic.encode_sa(batch.obs, action), psi)
+        return actor_loss(log_prob, f, alpha), -jnp.mean(log_prob)
+
+    def update(state: CRLState, batch: Batch, key: PRNGKeyArray) -> tuple[CRLState, Metrics]:
+        """One Adam step of actor, temperature and critic, all from the parameters before the step.
+
+        That is the paper's order, actor and α before the critic: neither of the first two gradients
+        changes what the critic's is taken at. Its ψ(g) serves the actor's loss too.
+        """
+        actor, critic, log_alpha = state.params
+        (critic_loss, (metrics, psi)), critic_grad = jax.value_and_grad(critic_objective, has_aux=True)(
+            critic, batch
+        )
+        alpha = jnp.exp(log_alpha)
+        (loss, entropy), actor_grad = jax.value_and_grad(actor_objective, has_aux=True)(
+            actor, critic, psi, alpha, batch, key
+        )
+        alpha_grad = jax.grad(temperature_loss)(log_alpha, entropy, target_entropy)
+        grads = CRLParams(actor_grad, critic_grad, alpha_grad)
+        metrics |= {
+            "critic_loss": critic_loss,
+            "actor_loss": loss,
+            "entropy": entropy,
+            "alpha": alpha,
+            "actor_grad_norm": optax.global_norm(actor_grad),
+            "critic_grad_norm": optax.global_norm(critic_grad),
+        }
+        return _step(state, grads), metrics
+
+    def _step(state: CRLState, grads: CRLParams) -> CRLState:
+        steps = [o.update(g, s) for o, g, s in zip(optimisers, grads, state.opt, strict=True)]
+        updates, opt = zip(*steps, strict=True)
+        return CRLState(optax.apply_updates(state.params, CRLParams(*updates)), CRLParams(*opt))
+
+    return Agent(init, act, act_greedily, value, update, HORIZONS[config.horizon](config.discount))

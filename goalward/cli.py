@@ -1,0 +1,276 @@
+"""The command line. Each command imports what it needs when it runs, so that `--help` is quick."""
+
+import difflib
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from goalward.config import PRESETS, TrainConfig, from_dict, merge
+from goalward.errors import DivergedError, MachineError, UserError
+
+DESCRIPTION = "Train agents to reach any commanded goal, by contrastive RL with very deep networks."
+
+# The only settings of a run that a resume may change.
+_EXTENDABLE = ("epochs", "total_env_steps")
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an agent to reach any goal of an environment, or go on with a run."""
+
+    config: Path | None = None
+    """File of settings, JSON or TOML. Flags win over it, it wins over the preset."""
+    preset: Literal["laptop", "paper"] = "laptop"
+    """Sizes to start from: for a laptop's processor, or those of the paper."""
+    out: Path | None = None
+    """Run directory; by default a new one under runs/."""
+    resume: Path | None = None
+    """Go on with the run in this directory; with --epochs or --total-env-steps, up to a new end."""
+    json: bool = False
+    """Print the last evaluation as JSON, and nothing else on standard output."""
+    settings: tyro.conf.OmitArgPrefixes[TrainConfig] = TrainConfig("")
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Evaluate a run's policy: success, time at goal and final distance, in all and by goal."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory."""
+    env: str | None = None
+    """Environment to evaluate on; by default the run's own."""
+    episodes: int | None = None
+    """Number of episodes; by default as in training."""
+    best: bool = False
+    """Take the best checkpoint, not the latest."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class Envs:
+    """List the environments and their settings."""
+
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class Digest:
+    """Print a hash of all arrays of a run's latest checkpoint, to compare runs by."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class Quickstart:
+    """Train a point in a U-shaped maze from scratch, in at most 3 minutes, and draw what it learned."""
+
+    out: Path = Path("runs/quickstart")
+    """Run directory; an earlier quickstart in it is replaced."""
+    seed: int = 0
+    """Seed of everything random."""
+    json: bool = False
+    """Print the summary as JSON, and nothing else on standard output."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command. Exits with 2 for bad input and 1 for a fault of the machine, with one message."""
+    words = sys.argv[1:] if argv is None else argv
+    with _one_message():
+        if not words or words[0] in ("-h", "--help"):
+            print(_help())
+            return
+        name, rest = words[0], words[1:]
+        if name not in _COMMANDS:
+            near = difflib.get_close_matches(name, _COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise UserError(f"unknown command {name!r}; {hint}the commands are {', '.join(_COMMANDS)}")
+        kind, run = _COMMANDS[name]
+        default = {"default": _train_defaults(rest)} if kind is Train else {}
+        run(tyro.cli(kind, args=rest, prog=f"goalward {name}", **default))
+
+
+def _help() -> str:
+    lines = [f"  {name:<12}{(kind.__doc__ or '').splitlines()[0]}" for name, (kind, _) in _COMMANDS.items()]
+    return "\n".join(
+        ["usage: goalward COMMAND …", "", DESCRIPTION, "", *lines, "", "`goalward COMMAND --help` tells more."]
+    )
+
+
+def _train_defaults(words: list[str]) -> Train:
+    """The settings that flags are laid over: preset < config file, or those of the run to resume."""
+    resume = _value_of("--resume", words)
+    if resume is not None:
+        from goalward import runs
+
+        return Train(resume=Path(resume), settings=runs.load_config(Path(resume)))
+    preset = _value_of("--preset", words) or Train.preset
+    values = merge({"env": ""}, PRESETS.get(preset, {}))  # an unknown preset is refused by the parser
+    config = _value_of("--config", words)
+    if config is not None:
+        from goalward import runs
+
+        values = merge(values, runs.read_settings(Path(config)))
+        values.pop("format", None)
+    return Train(settings=from_dict(values, config or f"preset {preset}"))
+
+
+def _value_of(flag: str, words: list[str]) -> str | None:
+    """What follows a flag, as `--flag value` or `--flag=value`."""
+    for word, after in zip(words, [*words[1:], None], strict=True):
+        if word == flag:
+            return after
+        if word.startswith(flag + "="):
+            return word.partition("=")[2]
+    return None
+
+
+def run_train(args: Train) -> None:
+    """Start or resume a run, and show it until it ends or is stopped."""
+    with _stop_signals() as should_stop:
+        from goalward import progress, runs, train
+
+        directory, config = _directory_and_config(args)
+        reports = train.train(config, directory, resume=args.resume is not None, should_stop=should_stop)
+        last = progress.show(reports, config, directory, quiet=args.json)
+        if should_stop():
+            note = f"stopped and saved; go on with: goalward train --resume {directory}"
+            print(note, file=sys.stderr)
+    if args.json:
+        evaluation = last or (runs.read_metrics(directory) or [{}])[-1]
+        print(json.dumps({"run": str(directory), **evaluation}))
+
+
+def _directory_and_config(args: Train) -> tuple[Path, TrainConfig]:
+    from goalward import runs
+
+    if args.resume is None:
+        if not args.settings.env:
+            raise UserError("no environment is named; use `goalward train ENV`, and `goalward envs` lists them")
+        return args.out or runs.default_directory(args.settings), args.settings
+    config = _extended(runs.load_config(args.resume), args)
+    return args.resume, config
+
+
+def _extended(old: TrainConfig, args: Train) -> TrainConfig:
+    """The settings of a resumed run: its own, with an end that may lie further; its epochs keep their length."""
+    new = args.settings
+    if args.config or args.out or replace(new, epochs=old.epochs, total_env_steps=old.total_env_steps) != old:
+        raise UserError(
+            f"--resume goes on with the settings in {args.resume}; only --epochs and --total-env-steps may change"
+        )
+    steps_per_epoch = old.total_env_steps / old.epochs
+    epochs = new.epochs
+    if epochs == old.epochs:
+        epochs = max(1, round(new.total_env_steps / steps_per_epoch))
+    extended = replace(new, epochs=epochs, total_env_steps=round(steps_per_epoch * epochs))
+    if new.epochs != old.epochs and new.total_env_steps not in (old.total_env_steps, extended.total_env_steps):
+        raise UserError(
+            f"an epoch of this run is {steps_per_epoch:g} env steps: {new.epochs} epochs are "
+            f"{extended.total_env_steps}, not {new.total_env_steps}; give one of --epochs and --total-env-steps"
+        )
+    return extended
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Catch the first Ctrl-C or SIGTERM as a wish to stop; a second one ends the process at once."""
+    seen: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        seen.append(number)
+        for name, old in handlers.items():
+            signal.signal(name, old)
+        print("\nstopping after this iteration; once more to stop at once", file=sys.stderr)
+
+    handlers = {name: signal.signal(name, note) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for name, old in handlers.items():
+            signal.signal(name, old)
+
+
+def run_eval(args: Eval) -> None:
+    """Evaluate a run's policy and print the figures."""
+    from goalward import policy, progress
+
+    evaluation = policy.evaluate(args.run, env=args.env, episodes=args.episodes, best=args.best)
+    if args.json:
+        print(json.dumps(evaluation._asdict()))
+    else:
+        progress.print_evaluation(evaluation, str(args.run))
+
+
+def run_envs(args: Envs) -> None:
+    """List the environments."""
+    from goalward import envs, progress
+
+    rows = envs.describe()
+    if args.json:
+        print(json.dumps(rows))
+    else:
+        progress.print_envs(rows)
+
+
+def run_digest(args: Digest) -> None:
+    """Print the hash of a run's latest checkpoint."""
+    from goalward import checkpoint, runs
+
+    runs.load_config(args.run)
+    saved = checkpoint.latest(runs.checkpoints(args.run))
+    value = checkpoint.digest_saved(saved)
+    print(json.dumps({"iteration": saved.iteration, "digest": value}) if args.json else value)
+
+
+def run_quickstart(args: Quickstart) -> None:
+    """Train, draw and sum up the quickstart."""
+    with _stop_signals() as should_stop:
+        from goalward.experiments import quickstart
+
+        summary = quickstart.run(args.out, args.seed, quiet=args.json, should_stop=should_stop)
+    if args.json:
+        print(json.dumps(summary))
+
+
+_COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
+    "train": (Train, run_train),
+    "eval": (Eval, run_eval),
+    "envs": (Envs, run_envs),
+    "digest": (Digest, run_digest),
+    "quickstart": (Quickstart, run_quickstart),
+}
+
+
+@contextmanager
+def _one_message() -> Iterator[None]:
+    """Turn what can go wrong into one message on standard error and an exit code."""
+    try:
+        yield
+    except UserError as error:
+        _exit(2, f"error: {error}")
+    except (MachineError, DivergedError) as error:
+        _exit(1, f"error: {error}")
+    except KeyboardInterrupt:
+        _exit(130, "interrupted")
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has gone; nobody is left to tell
+        sys.exit(1)
+    except (OSError, MemoryError) as error:
+        _exit(1, f"error: the machine refused: {error}")
+
+
+def _exit(code: int, message: str) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,258 @@
+"""All settings of a run, as frozen dataclasses. Imports no JAX, so that `--help` is quick."""
+
+import dataclasses
+import difflib
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from tyro.conf import Positional
+from tyro.constructors import PrimitiveConstructorSpec
+
+from goalward.errors import UserError
+
+
+def _settings_from_words(words: list[str]) -> dict[str, Any]:
+    """Read NAME=VALUE words; values are JSON, and text where they are not."""
+    settings = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise ValueError(f"{word!r} is not of the form NAME=VALUE")
+        try:
+            settings[name] = json.loads(text)
+        except ValueError:
+            settings[name] = text
+    return settings
+
+
+# Settings of an environment on the command line: --env-settings step_size=0.1 inertia=true
+Settings = Annotated[
+    dict[str, Any],
+    PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="NAME=VALUE ...",
+        instance_from_str=_settings_from_words,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [f"{name}={json.dumps(item)}" for name, item in value.items()],
+    ),
+]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Actor and critic networks."""
+
+    depth: int = 4
+    """Dense layers inside residual blocks, for actor and critic; a multiple of block-size."""
+    actor_depth: int | None = None
+    """Depth of the actor alone; by default `depth`."""
+    critic_depth: int | None = None
+    """Depth of both encoders alone; by default `depth`."""
+    width: int = 64
+    """Units of each hidden layer, for actor and critic."""
+    actor_width: int | None = None
+    """Width of the actor alone; by default `width`."""
+    critic_width: int | None = None
+    """Width of both encoders alone; by default `width`."""
+    block_size: int = 4
+    """Layers that one skip connection spans."""
+    residual: bool = True
+    """Add each block's input to its output."""
+    layer_norm: bool = True
+    """Normalise after each Dense layer."""
+    activation: Literal["swish", "relu", "gelu", "elu", "tanh"] = "swish"
+    """Non-linearity after each normalisation."""
+    remat: bool = False
+    """Keep only block inputs and compute the rest again in the backward pass: less memory, more time."""
+
+
+@dataclass(frozen=True)
+class CRLConfig:
+    """Contrastive RL (arXiv 2503.14858, §3)."""
+
+    repr_dim: int = 64
+    """Dimension of the representations φ(s, a) and ψ(g)."""
+    energy: Literal["l2", "sq_l2", "dot", "cosine"] = "l2"
+    """f(s, a, g): −‖φ − ψ‖, −‖φ − ψ‖², φᵀψ, or the cosine."""
+    objective: Literal["info_nce", "backward_info_nce", "symmetric_info_nce", "binary_nce"] = "info_nce"
+    """Contrastive objective of the critic."""
+    logsumexp_penalty: float = 0.1
+    """Weight of mean (logsumexp f)² in the critic's loss."""
+    horizon: Literal["truncated_geometric", "clipped_geometric", "uniform"] = "truncated_geometric"
+    """Law of the steps between a state and its hindsight goal."""
+    discount: float = 0.99
+    """γ of that law."""
+    actor_lr: float = 3e-4
+    """Adam's step size for the actor."""
+    critic_lr: float = 3e-4
+    """Adam's step size for the critic."""
+    alpha_lr: float = 3e-4
+    """Adam's step size for the temperature α."""
+    target_entropy: float = -0.5
+    """Entropy that α holds the policy to, per action dimension."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a run, apart from where it is written."""
+
+    env: Positional[str]
+    """Environment to train on; `goalward envs` lists them."""
+    eval_env: str | None = None
+    """Environment to evaluate on, such as point_u4_maze_eval; by default the one trained on."""
+    env_settings: Settings = field(default_factory=dict)
+    """Settings of both environments, as NAME=VALUE …; `goalward envs` lists them."""
+    resample_goals: bool = True
+    """Draw a new start and goal for each episode; off, every world repeats its first ones."""
+    agent: Literal["crl"] = "crl"
+    """Learning method."""
+    seed: int = 0
+    """Seed of everything random."""
+    total_env_steps: int = 1_000_000
+    """Environment steps of the whole run, over all worlds; rounded to whole iterations."""
+    epochs: int = 20
+    """Evaluations, and checkpoints, in the run."""
+    num_envs: int = 64
+    """Worlds that run side by side."""
+    steps_per_iteration: int = 50
+    """Steps in every world between two rounds of updates."""
+    updates_per_iteration: int = 80
+    """Updates in each round."""
+    batch_size: int = 256
+    """Samples in an update."""
+    buffer_rows: int = 2_000
+    """Rows of the replay for each world."""
+    prefill_rows: int = 400
+    """Rows in each world before learning starts."""
+    eval_episodes: int = 128
+    """Episodes of an evaluation, the same starts and goals every time."""
+    keep_last: int = 2
+    """Newest checkpoints to keep; the best one is kept besides."""
+    network: NetworkConfig = NetworkConfig()
+    crl: CRLConfig = CRLConfig()
+
+    def __post_init__(self):
+        check(self)
+
+    @property
+    def iterations_per_epoch(self) -> int:
+        """Iterations between two evaluations."""
+        per_iteration = self.num_envs * self.steps_per_iteration
+        return max(1, round(self.total_env_steps / (self.epochs * per_iteration)))
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # A laptop's processor: the defaults above.
+    "laptop": {},
+    # The U-maze in about two minutes on two cores.
+    "quickstart": {"env": "point_u_maze", "epochs": 40},
+    # The sizes of arXiv 2503.14858: one accelerator.
+    "paper": {
+        "total_env_steps": 100_000_000,
+        "epochs": 100,
+        "num_envs": 512,
+        "steps_per_iteration": 62,
+        "updates_per_iteration": 800,
+        "batch_size": 512,
+        "buffer_rows": 10_000,
+        "prefill_rows": 1_000,
+        "env_settings": {"episode_length": 1000},
+        "network": {"width": 256},
+    },
+}
+
+
+# Smallest value of each number; a number may be None where its default is.
+_AT_LEAST = {
+    "seed": 0, "total_env_steps": 1, "epochs": 1, "num_envs": 1, "steps_per_iteration": 1,
+    "updates_per_iteration": 1, "batch_size": 2, "buffer_rows": 3, "prefill_rows": 3,
+    "eval_episodes": 1, "keep_last": 1, "width": 1, "actor_width": 1, "critic_width": 1,
+    "block_size": 1, "repr_dim": 1, "logsumexp_penalty": 0.0,
+}  # fmt: skip
+
+
+def check(config: TrainConfig) -> None:
+    """Raise `UserError` for a number out of range, or sizes that do not go together."""
+    for part in (config, config.network, config.crl):
+        for name, low in _AT_LEAST.items():
+            value = getattr(part, name, None)
+            if value is not None and not value >= low:
+                raise UserError(f"{name} is {value}; it must be at least {low}")
+    for name in ("actor_lr", "critic_lr", "alpha_lr"):
+        if not 0 < getattr(config.crl, name) < 1:
+            raise UserError(f"{name} is {getattr(config.crl, name)}; it must lie between 0 and 1")
+    if not 0 < config.crl.discount < 1:
+        raise UserError(f"discount is {config.crl.discount}; it must lie between 0 and 1, without both")
+    for name in ("steps_per_iteration", "prefill_rows"):
+        if getattr(config, name) > config.buffer_rows:
+            raise UserError(
+                f"{name} is {getattr(config, name)}, more than buffer_rows {config.buffer_rows}; "
+                f"raise --buffer-rows or lower --{name.replace('_', '-')}"
+            )
+    rows = config.num_envs * config.buffer_rows
+    if config.batch_size > rows:
+        raise UserError(
+            f"batch_size is {config.batch_size}, larger than the replay buffer of {rows} rows "
+            f"({config.num_envs} worlds × {config.buffer_rows}); lower --batch-size or raise --buffer-rows"
+        )
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the entries of `over`, nested mappings merged likewise."""
+    merged = dict(base)
+    for name, value in over.items():
+        old = merged.get(name)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[name] = merge(old, value) if both else value
+    return merged
+
+
+def from_dict(values: Mapping[str, Any], source: str) -> TrainConfig:
+    """Build a configuration from nested names and values, as in config.json.
+
+    Raises `UserError`, naming `source`, for a name that is unknown or missing and a value of a wrong type.
+    """
+    return _parse(TrainConfig, values, source, "")
+
+
+def _parse(kind: Any, value: Any, source: str, path: str) -> Any:
+    """`value`, checked against the annotation `kind`."""
+    if dataclasses.is_dataclass(kind):
+        return _parse_fields(kind, value, source, path)
+    where = f"{source}: {path} is {value!r}"
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise UserError(f"{where}; it must be one of {', '.join(map(repr, get_args(kind)))}")
+        return value
+    allowed = get_args(kind) if get_origin(kind) is types.UnionType else (get_origin(kind) or kind,)
+    if float in allowed and type(value) is int:
+        return float(value)
+    if type(value) not in allowed:
+        names = " or ".join("null" if a is types.NoneType else a.__name__ for a in allowed)
+        raise UserError(f"{where}; it must be of type {names}")
+    return value
+
+
+def _parse_fields(kind: Any, value: Any, source: str, path: str) -> Any:
+    hints = get_type_hints(kind)
+    if not isinstance(value, Mapping):
+        raise UserError(f"{source}: {path or 'the file'} must hold names and values, not {value!r}")
+    prefix = f"{path}." if path else ""
+    for name in value:
+        if name not in hints:
+            near = difflib.get_close_matches(name, hints, n=1)
+            hint = f"did you mean {near[0]!r}? The" if near else "the"
+            raise UserError(
+                f"{source}: unknown setting {prefix + name!r}; {hint} settings here are {', '.join(hints)}"
+            )
+    required = [f.name for f in dataclasses.fields(kind) if _has_no_default(f) and f.name not in value]
+    if required:
+        raise UserError(f"{source}: {prefix}{required[0]} is missing")
+    return kind(**{name: _parse(hints[name], item, source, prefix + name) for name, item in value.items()})
+
+
+def _has_no_default(entry: dataclasses.Field) -> bool:
+    return entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING

@@ -1,0 +1,72 @@
+"""The contract of an environment in pure JAX, with time limit and automatic reset in one place."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from goalward.envs.maze import Maze
+from goalward.types import EnvSpec
+
+
+class Env(NamedTuple):
+    """Pure functions of one world; `state` is any pytree."""
+
+    name: str
+    spec: EnvSpec
+    reset: Callable[[PRNGKeyArray], tuple[Any, Array]]  # key -> (state, goal (G,)), equal for equal keys
+    step: Callable[[Any, Array], Any]  # (state, action (A,) in [−1, 1]) -> state
+    observe: Callable[[Any], Array]  # state -> observation (D,)
+    terminated: Callable[[Any], Array]  # state -> bool: ends the episode before its time limit
+    maze: Maze | None = None  # walls to draw, where there are any
+
+
+class Worlds(NamedTuple):
+    """N running episodes, leaves (N, …)."""
+
+    state: Any
+    goal: Array
+    key: PRNGKeyArray  # the key its episode was reset with
+    steps: Array  # int32, steps taken in this episode
+    terminated: Array
+
+
+def start(env: Env, keys: PRNGKeyArray) -> Worlds:
+    """Start one episode per key; `keys` has the shape (N,)."""
+    state, goal = jax.vmap(env.reset)(keys)
+    worlds = keys.shape[0]
+    return Worlds(state, goal, keys, jnp.zeros(worlds, jnp.int32), jnp.zeros(worlds, bool))
+
+
+def observe(env: Env, worlds: Worlds) -> Array:
+    """Observations of all worlds, (N, D)."""
+    return jax.vmap(env.observe)(worlds.state)
+
+
+def step(env: Env, worlds: Worlds, action: Array) -> Worlds:
+    """Take one step in every world, finished or not. `action`: (N, A), clipped to [−1, 1]."""
+    state = jax.vmap(env.step)(worlds.state, jnp.clip(action, -1.0, 1.0))
+    return worlds._replace(state=state, steps=worlds.steps + 1, terminated=jax.vmap(env.terminated)(state))
+
+
+def step_or_reset(env: Env, worlds: Worlds, action: Array, resample_goals: bool) -> Worlds:
+    """Step the running episodes; start the next one where an episode has ended.
+
+    With `resample_goals` a new episode draws a new start and goal; without it, every episode of a
+    world repeats the first one's, as in the scaling-crl code base.
+    """
+    over = worlds.terminated | (worlds.steps >= env.spec.episode_length)
+
+    def reset_finished(going: Worlds) -> Worlds:
+        keys = worlds.key
+        if resample_goals:
+            keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
+        return jax.tree.map(select, start(env, keys), going)
+
+    def select(fresh: Array, going: Array) -> Array:
+        return jnp.where(over.reshape(over.shape + (1,) * (going.ndim - 1)), fresh, going)
+
+    going = step(env, worlds, action)
+    return jax.lax.cond(jnp.any(over), reset_finished, lambda going: going, going)

@@ -1,0 +1,1 @@
+"""What is done with runs: the quickstart, studies, and their figures."""

@@ -1,0 +1,133 @@
+"""Pictures of what an agent learned in a maze."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import matplotlib as mpl
+import numpy as np
+from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+
+from goalward.envs.maze import Maze
+from goalward.envs.point import from_cells, to_cells
+from goalward.train import Experiment
+
+WALL, GOAL = "#3b3f45", "#d1495b"
+PER_CELL = 12  # points of a distance map along a cell's side
+
+
+def learning_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Success rate and time at goal over environment steps."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    steps = [row["env_steps"] for row in rows]
+    axes.plot(steps, [row["success_rate"] for row in rows], label="success rate", color="#1b6ca8")
+    axes.plot(steps, [row["time_at_goal_fraction"] for row in rows], label="time at goal", color="#edae49")
+    axes.set(xlabel="environment steps", ylabel="share of episodes, of steps", ylim=(0, 1.03))
+    axes.xaxis.set_major_formatter(mpl.ticker.EngFormatter(sep=""))
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower right", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+def distances(experiment: Experiment, agent: Any, goal_cell: Sequence[float]) -> np.ndarray:
+    """Learned distance −f(s, π(s, g), g) from all over a maze to one goal; NaN in walls.
+
+    (rows · PER_CELL, columns · PER_CELL), at rest where the observation has velocities.
+    """
+    maze = maze_of(experiment)
+    axes = [(np.arange(size * PER_CELL) + 0.5) / PER_CELL - 0.5 for size in maze.walls.shape]
+    cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+    obs = np.zeros((len(cells), experiment.env.spec.obs_dim), np.float32)
+    obs[:, :2] = from_cells(maze, cells)
+    goals = np.broadcast_to(from_cells(maze, np.asarray(goal_cell)), (len(cells), 2)).astype(np.float32)
+    value = np.asarray(jax.jit(experiment.agent.value)(agent, obs, goals))
+    shape = tuple(size * PER_CELL for size in maze.walls.shape)
+    in_wall = np.kron(maze.walls, np.ones((PER_CELL, PER_CELL), bool))
+    return np.where(in_wall, np.nan, -value.reshape(shape))
+
+
+def draw_distances(axes: Axes, experiment: Experiment, agent: Any, goal_cell: Sequence[float]) -> None:
+    """Paint `distances` with contour lines, walls and the goal."""
+    maze, values = maze_of(experiment), distances(experiment, agent, goal_cell)
+    rows, columns = maze.walls.shape
+    extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
+    draw_walls(axes, maze)
+    image = axes.imshow(values, extent=extent, cmap="viridis_r", interpolation="bilinear")
+    axes.contour(values, levels=12, extent=extent, origin="upper", colors="white", linewidths=0.6, alpha=0.7)
+    axes.plot(goal_cell[1], goal_cell[0], "*", color=GOAL, markersize=14, markeredgecolor="white")
+    axes.figure.colorbar(image, ax=axes, shrink=0.8, label="learned distance −f")
+
+
+def draw_walls(axes: Axes, maze: Maze) -> None:
+    """Draw a maze from above; x is the column and y the row, in cells."""
+    rows, columns = maze.walls.shape
+    axes.imshow(
+        np.where(maze.walls, 1.0, np.nan), extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
+        cmap=mpl.colors.ListedColormap([WALL]), zorder=0,
+    )  # fmt: skip
+    axes.set(xticks=[], yticks=[], xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    axes.set_aspect("equal")
+
+
+def distance_map(experiment: Experiment, agent: Any, goal_cells: Sequence[Sequence[float]], path: Path) -> None:
+    """The learned distance to each of some goals, side by side."""
+    figure = Figure(figsize=(4.4 * len(goal_cells), 3.8), layout="constrained")
+    for axes, cell in zip(np.atleast_1d(figure.subplots(1, len(goal_cells))), goal_cells, strict=True):
+        draw_distances(axes, experiment, agent, cell)
+    figure.savefig(path, dpi=150)
+
+
+def trajectories(maze: Maze, obs: np.ndarray, goals: np.ndarray, path: Path) -> None:
+    """Paths of episodes, each in the colour of its goal. `obs` (K, M, D), `goals` (M, 2)."""
+    figure = Figure(figsize=(4.6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    draw_walls(axes, maze)
+    colours = goal_colours(goals)
+    for track, colour in zip(to_cells(maze, obs[..., :2]).swapaxes(0, 1), colours, strict=True):
+        axes.plot(track[:, 1], track[:, 0], color=colour, linewidth=1.2, alpha=0.8)
+    _mark_goals(axes, maze, goals, colours)
+    start = to_cells(maze, obs[0, :, :2])
+    axes.plot(start[:, 1], start[:, 0], "o", color="black", markersize=3, label="start")
+    figure.savefig(path, dpi=150)
+
+
+def animation(maze: Maze, obs: np.ndarray, goals: np.ndarray, path: Path, frames: int = 60) -> None:
+    """Write a GIF of the first steps of episodes, one point an episode. `obs` (K, M, D), `goals` (M, 2)."""
+    figure = Figure(figsize=(3.6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    draw_walls(axes, maze)
+    colours = goal_colours(goals)
+    _mark_goals(axes, maze, goals, colours)
+    tracks = to_cells(maze, obs[:frames, :, :2])[..., ::-1]  # (x, y) = (column, row)
+    points: PathCollection = axes.scatter(*tracks[0].T, c=colours, s=60, edgecolors="black", zorder=3)
+
+    def draw(frame: int) -> tuple[PathCollection]:
+        points.set_offsets(tracks[frame])
+        return (points,)
+
+    FuncAnimation(figure, draw, frames=len(tracks), blit=False).save(path, PillowWriter(fps=20), dpi=80)
+
+
+def goal_colours(goals: np.ndarray) -> np.ndarray:
+    """One colour for each different goal, (M, 4)."""
+    _, index = np.unique(goals, axis=0, return_inverse=True)
+    return mpl.colormaps["turbo"](np.linspace(0.08, 0.92, index.max() + 1))[index]
+
+
+def _mark_goals(axes: Axes, maze: Maze, goals: np.ndarray, colours: np.ndarray) -> None:
+    cells = to_cells(maze, goals)
+    axes.scatter(cells[:, 1], cells[:, 0], marker="*", s=170, c=colours, edgecolors="black", zorder=2)
+
+
+def maze_of(experiment: Experiment) -> Maze:
+    """The maze of an experiment's environment."""
+    maze = experiment.env.maze
+    if maze is None:
+        raise ValueError(f"{experiment.env.name} has no maze to draw")
+    return maze

@@ -1,0 +1,96 @@
+"""The quickstart: the U-maze from scratch, with a table and pictures of what was learned."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from goalward import runs
+from goalward.config import PRESETS, TrainConfig, from_dict
+from goalward.envs.maze import Maze, distances
+from goalward.evaluate import summarise
+from goalward.experiments import figures
+from goalward.policy import load_agent
+from goalward.progress import print_evaluation, print_summary, show
+from goalward.train import Experiment, evaluate_policy, train
+
+TIME_LIMIT = 150.0  # seconds of training, compilation included
+TARGET = 0.99  # success rate, in two evaluations one after the other, that ends training early
+EPISODES = 256  # of the final evaluation, with starts and goals that no evaluation before had
+TRACKS = 48  # episodes in the pictures
+PICTURES = ("learning_curve.png", "distance.png", "trajectories.png", "animation.gif")
+
+
+def config(seed: int) -> TrainConfig:
+    """Settings of the quickstart."""
+    return replace(from_dict(PRESETS["quickstart"], "preset quickstart"), seed=seed)
+
+
+def run(
+    directory: Path, seed: int, *, quiet: bool = False, should_stop: Callable[[], bool] = lambda: False
+) -> dict[str, Any]:
+    """Train until the maze is solved or the time is over, evaluate and draw; returns what summary.json holds.
+
+    Raises `UserError` if `directory` holds something other than an earlier quickstart.
+    """
+    settings = config(seed)
+    _clear(directory, settings)
+    begun = time.monotonic()
+
+    def enough() -> bool:
+        return should_stop() or _is_solved(directory) or time.monotonic() - begun > TIME_LIMIT
+
+    show(train(settings, directory, should_stop=enough), settings, directory, quiet=quiet)
+    if should_stop():
+        raise KeyboardInterrupt
+    experiment, agent, _ = load_agent(directory)
+    keys = jax.random.split(jax.random.key(seed + 1), EPISODES)
+    episodes, obs = jax.jit(partial(evaluate_policy, experiment))(agent, keys)
+    evaluation = summarise(episodes, experiment.env.spec.episode_length)
+    _draw(directory, experiment, agent, np.asarray(obs[:, :TRACKS]), np.asarray(episodes.goal[:TRACKS]))
+    last = runs.read_metrics(directory)[-1]
+    summary = {
+        "success_rate": evaluation.success_rate,
+        "time_at_goal": evaluation.time_at_goal,
+        "seconds": round(time.monotonic() - begun, 1),
+        "env_steps": last["env_steps"],
+        "updates": last["updates"],
+    }
+    runs.save_summary(directory, summary)
+    if not quiet:
+        print_evaluation(evaluation, f"{settings.env}, {EPISODES} new episodes")
+        print_summary(summary, [str(directory / name) for name in PICTURES])
+    return summary
+
+
+def _clear(directory: Path, settings: TrainConfig) -> None:
+    """Remove an earlier quickstart, and nothing else."""
+    if runs.is_run(directory) and replace(runs.load_config(directory), seed=settings.seed) == settings:
+        shutil.rmtree(directory)
+
+
+def _is_solved(directory: Path) -> bool:
+    last_two = runs.read_metrics(directory)[-2:]
+    return len(last_two) == 2 and all(row["success_rate"] >= TARGET for row in last_two)
+
+
+def _draw(directory: Path, experiment: Experiment, agent: Any, obs: np.ndarray, goals: np.ndarray) -> None:
+    maze = figures.maze_of(experiment)
+    curve, distance, tracks, moving = (directory / name for name in PICTURES)
+    figures.learning_curve(runs.read_metrics(directory), curve)
+    near, far = maze.pairs[0, 1], max_by_path(maze)
+    figures.distance_map(experiment, agent, [near, far], distance)
+    figures.trajectories(maze, obs, goals, tracks)
+    figures.animation(maze, obs, goals, moving)
+
+
+def max_by_path(maze: Maze) -> np.ndarray:
+    """The goal cell with the longest way from its start, (2,)."""
+    ways = [distances(maze.walls, tuple(start))[tuple(goal)] for start, goal in maze.pairs]
+    return maze.pairs[int(np.argmax(ways)), 1]

@@ -1,0 +1,186 @@
+"""Very deep residual networks: one trunk for actor and both encoders (arXiv 2503.14858, §3.2).
+
+All networks map one vector to one vector; callers `jax.vmap` them over a batch.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from goalward.errors import UserError
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "swish": jax.nn.swish,
+    "relu": jax.nn.relu,
+    "gelu": jax.nn.gelu,
+    "elu": jax.nn.elu,
+    "tanh": jnp.tanh,
+}
+
+NORM_EPSILON = 1e-6
+# Blocks the compiler sees at once; a plain scan copies slices of the stacked weights (depth 16: 27 → 17 ms an update).
+UNROLLED_BLOCKS = 8
+LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
+
+
+class Architecture(NamedTuple):
+    """Shape of a trunk. `depth` counts the Dense layers inside blocks, as the paper does."""
+
+    depth: int = 4
+    width: int = 256
+    block_size: int = 4
+    residual: bool = True
+    layer_norm: bool = True
+    activation: str = "swish"
+    remat: bool = False
+
+
+def check_depth(depth: int, block_size: int, name: str = "depth") -> None:
+    """Raise `UserError`, with the nearest valid depths, unless `depth` is whole blocks."""
+    if depth >= 1 and block_size >= 1 and depth % block_size == 0:
+        return
+    if block_size < 1:
+        raise UserError(f"block_size is {block_size}; it must be at least 1")
+    below = depth // block_size * block_size
+    nearest = [str(d) for d in (below, below + block_size) if d >= block_size] or [str(block_size)]
+    raise UserError(
+        f"{name} is {depth}, which is not a positive multiple of block_size {block_size}; "
+        f"use {name} {' or '.join(nearest)}, or another --block-size"
+    )
+
+
+class Dense(eqx.Module):
+    """x W + b, with W uniform in ±1/√fan_in and b zero."""
+
+    weight: Float[Array, "*stack i o"]
+    bias: Float[Array, "*stack o"]
+
+    def __init__(self, in_dim: int, out_dim: int, key: PRNGKeyArray):
+        bound = in_dim**-0.5
+        self.weight = jax.random.uniform(key, (in_dim, out_dim), minval=-bound, maxval=bound)
+        self.bias = jnp.zeros(out_dim)
+
+    def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
+        return x @ self.weight + self.bias
+
+
+class LayerNorm(eqx.Module):
+    """(x − mean) / √(variance + ε) · scale + offset."""
+
+    scale: Float[Array, "*stack w"]
+    offset: Float[Array, "*stack w"]
+
+    def __init__(self, width: int):
+        self.scale, self.offset = jnp.ones(width), jnp.zeros(width)
+
+    def __call__(self, x: Float[Array, " w"]) -> Float[Array, " w"]:
+        centred = x - jnp.mean(x)
+        return centred * jax.lax.rsqrt(jnp.mean(centred**2) + NORM_EPSILON) * self.scale + self.offset
+
+
+class Layer(eqx.Module):
+    """Dense → LayerNorm → activation, the unit that depth counts."""
+
+    dense: Dense
+    norm: LayerNorm | None
+    activation: Callable[[Array], Array] = eqx.field(static=True)
+
+    def __init__(self, in_dim: int, arch: Architecture, key: PRNGKeyArray):
+        self.dense = Dense(in_dim, arch.width, key)
+        self.norm = LayerNorm(arch.width) if arch.layer_norm else None
+        self.activation = ACTIVATIONS[arch.activation]
+
+    def __call__(self, x: Float[Array, " i"]) -> Float[Array, " w"]:
+        x = self.dense(x)
+        return self.activation(x if self.norm is None else self.norm(x))
+
+
+class Trunk(eqx.Module):
+    """Stem, N residual blocks of S layers, head; the skip is added after a block's last activation.
+
+    x₀ = stem(x);  x_{n+1} = x_n + layer_S(…layer_1(x_n));  y = head(x_N).
+    """
+
+    stem: Layer
+    blocks: Layer  # leaves (N, S, …), scanned over N so that compile time does not grow with depth
+    head: Dense
+    residual: bool = eqx.field(static=True)
+    remat: bool = eqx.field(static=True)
+    block_size: int = eqx.field(static=True)
+
+    def __init__(self, in_dim: int, out_dim: int, arch: Architecture, key: PRNGKeyArray):
+        check_depth(arch.depth, arch.block_size)
+        stem_key, blocks_key, head_key = jax.random.split(key, 3)
+        keys = jax.random.split(blocks_key, (arch.depth // arch.block_size, arch.block_size))
+        self.stem = Layer(in_dim, arch, stem_key)
+        self.blocks = jax.vmap(jax.vmap(lambda k: Layer(arch.width, arch, k)))(keys)
+        self.head = Dense(arch.width, out_dim, head_key)
+        self.residual, self.remat, self.block_size = arch.residual, arch.remat, arch.block_size
+
+    def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
+        def block(x: Array, layers: Layer) -> tuple[Array, None]:
+            y = x
+            for i in range(self.block_size):
+                y = jax.tree.map(lambda leaf, i=i: leaf[i], layers)(y)
+            return (x + y if self.residual else y), None
+
+        scanned = jax.checkpoint(block) if self.remat else block
+        x, _ = jax.lax.scan(scanned, self.stem(x), self.blocks, unroll=UNROLLED_BLOCKS)
+        return self.head(x)
+
+
+class Critic(eqx.Module):
+    """The two encoders φ(s, a) and ψ(g), whose distance is the energy f(s, a, g)."""
+
+    phi: Trunk
+    psi: Trunk
+
+    def __init__(self, obs_dim: int, action_dim: int, goal_dim: int, repr_dim: int,
+                 arch: Architecture, key: PRNGKeyArray):  # fmt: skip
+        phi_key, psi_key = jax.random.split(key)
+        self.phi = Trunk(obs_dim + action_dim, repr_dim, arch, phi_key)
+        self.psi = Trunk(goal_dim, repr_dim, arch, psi_key)
+
+    def encode_sa(self, obs: Float[Array, "B D"], action: Float[Array, "B A"]) -> Float[Array, "B R"]:
+        """φ(s, a) of a batch."""
+        return jax.vmap(self.phi)(jnp.concatenate([obs, action], axis=-1))
+
+    def encode_g(self, goal: Float[Array, "B G"]) -> Float[Array, "B R"]:
+        """ψ(g) of a batch."""
+        return jax.vmap(self.psi)(goal)
+
+
+class Actor(eqx.Module):
+    """A tanh-Gaussian policy π(a | s, g)."""
+
+    trunk: Trunk
+
+    def __init__(self, obs_dim: int, goal_dim: int, action_dim: int, arch: Architecture, key: PRNGKeyArray):
+        self.trunk = Trunk(obs_dim + goal_dim, 2 * action_dim, arch, key)
+
+    def __call__(
+        self, obs: Float[Array, "B D"], goal: Float[Array, "B G"]
+    ) -> tuple[Float[Array, "B A"], Float[Array, "B A"]]:
+        """Mean and log σ before the tanh; log σ = −5 + 3.5 (tanh(·) + 1)."""
+        out = jax.vmap(self.trunk)(jnp.concatenate([obs, goal], axis=-1))
+        mean, raw = jnp.split(out, 2, axis=-1)
+        half_range = (LOG_STD_MAX - LOG_STD_MIN) / 2
+        return mean, LOG_STD_MIN + half_range * (jnp.tanh(raw) + 1)
+
+
+def sample_action(
+    mean: Float[Array, "*b A"], log_std: Float[Array, "*b A"], key: PRNGKeyArray
+) -> tuple[Float[Array, "*b A"], Float[Array, "*b"]]:
+    """Draw a = tanh(u), u ~ N(mean, σ²), and log π(a), the density of the squashed action.
+
+    log π(a) = Σ_d log N(u_d) − log(1 − tanh² u_d), the last term in a form that cannot overflow.
+    """
+    noise = jax.random.normal(key, mean.shape)
+    u = mean + jnp.exp(log_std) * noise
+    log_normal = -0.5 * (noise**2 + jnp.log(2 * jnp.pi)) - log_std
+    log_slope = 2 * (jnp.log(2.0) - u - jax.nn.softplus(-2 * u))
+    return jnp.tanh(u), jnp.sum(log_normal - log_slope, axis=-1)

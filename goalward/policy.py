@@ -1,0 +1,73 @@
+"""A trained policy, to act with."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from goalward import checkpoint, envs, runs
+from goalward.errors import UserError
+from goalward.evaluate import Evaluation, summarise
+from goalward.train import Experiment, build, evaluate_policy, evaluation_keys, init
+from goalward.types import EnvSpec
+
+
+class Policy(NamedTuple):
+    """The greedy policy of a run: action = tanh(mean of π(· | obs, goal))."""
+
+    spec: EnvSpec
+    function: Callable[[Any, Any], Any]
+
+    def act(self, obs: ArrayLike, goal: ArrayLike) -> np.ndarray:
+        """Action (A,) for an observation (D,) and a goal (G,), or (N, A) for (N, D) and (N, G).
+
+        Raises `UserError` for other shapes.
+        """
+        obs, goal = np.asarray(obs, np.float32), np.asarray(goal, np.float32)
+        for name, value, size in (("obs", obs, self.spec.obs_dim), ("goal", goal, self.spec.goal_dim)):
+            if value.ndim not in (1, 2) or value.shape[-1] != size:
+                raise UserError(f"{name} has shape {value.shape}; it must be ({size},) or (N, {size})")
+        if obs.shape[:-1] != goal.shape[:-1]:
+            raise UserError(f"obs and goal must come in equal numbers, not as {obs.shape} and {goal.shape}")
+        action = self.function(np.atleast_2d(obs), np.atleast_2d(goal))
+        return np.asarray(action).reshape(*obs.shape[:-1], self.spec.action_dim)
+
+
+def load_policy(directory: str | Path, *, best: bool = False) -> Policy:
+    """Load the latest policy of a run directory, or the best one. Raises `UserError` if it has none."""
+    experiment, agent, _ = load_agent(Path(directory), best=best)
+    act = jax.jit(lambda obs, goal: experiment.agent.act_greedily(agent, obs, goal))
+    return Policy(experiment.env.spec, act)
+
+
+def load_agent(directory: Path, *, best: bool = False) -> tuple[Experiment, Any, int]:
+    """Experiment, agent state and iteration of a run's latest (or best) checkpoint."""
+    experiment = build(runs.load_config(directory))
+    folder = runs.checkpoints(directory)
+    saved = checkpoint.best(folder) if best else checkpoint.latest(folder)
+    run = checkpoint.restore(saved, jax.eval_shape(lambda: init(experiment)))
+    return experiment, jax.tree.map(jnp.asarray, run.agent), saved.iteration
+
+
+def evaluate(
+    directory: Path, *, env: str | None = None, episodes: int | None = None, best: bool = False
+) -> Evaluation:
+    """Evaluate a run's latest (or best) policy, on its own evaluation environment or on `env`.
+
+    Starts and goals are those of the run's own evaluations. Raises `UserError` for what does not fit.
+    """
+    if episodes is not None and episodes < 1:
+        raise UserError(f"episodes is {episodes}; it must be at least 1")
+    experiment, agent, _ = load_agent(directory, best=best)
+    if env is not None:
+        other = envs.make(env, experiment.config.env_settings)
+        if other.maze and experiment.env.maze and other.maze.walls.shape != experiment.env.maze.walls.shape:
+            raise UserError(f"{directory} was trained on {experiment.env.name}; {env} has another maze")
+        experiment = experiment._replace(eval_env=other)
+    keys = evaluation_keys(experiment.config, episodes)
+    table, _ = jax.jit(lambda keys: evaluate_policy(experiment, agent, keys))(keys)
+    return summarise(table, experiment.eval_env.spec.episode_length)

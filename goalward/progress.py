@@ -1,0 +1,106 @@
+"""What a person sees of a run: a progress bar, a line an epoch, and tables."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from goalward.config import TrainConfig
+from goalward.evaluate import Evaluation
+from goalward.train import Report
+
+
+def show(
+    reports: Iterator[Report], config: TrainConfig, directory: Path, *, quiet: bool = False
+) -> dict[str, Any] | None:
+    """Follow a run to its end; returns the row of its last evaluation, if it came to one."""
+    console = Console(quiet=quiet, highlight=False)
+    console.print(f"[bold]{config.env}[/bold], depth {config.network.depth}, seed {config.seed} → {directory}")
+    columns = (
+        TextColumn("[bold]{task.fields[stage]}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:3.0f}%  {task.fields[rates]}  left"),
+        TimeRemainingColumn(compact=True),
+    )
+    last: Report | None = None
+    evaluated: dict[str, Any] | None = None
+    # The bar goes to standard error, so that a log of standard output holds a line an epoch and no more.
+    with Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=True) as bar:
+        total = config.epochs * config.iterations_per_epoch
+        task = bar.add_task("", total=total, stage="compiling", rates="")
+        for report in reports:
+            bar.update(task, completed=report.iteration, stage=f"epoch {report.epoch}/{config.epochs}")
+            if last is not None:
+                bar.update(task, rates=_rates(last, report))
+            if report.evaluation is not None:
+                evaluated = report.row()
+                console.print(_line(report, config))
+            last = report
+    if last is None:
+        console.print(f"nothing to do: all {config.epochs} epochs are done; --epochs with more goes on")
+    return evaluated
+
+
+def _rates(last: Report, report: Report) -> str:
+    seconds = max(report.seconds - last.seconds, 1e-9)
+    steps = (report.env_steps - last.env_steps) / seconds
+    return f"{steps:,.0f} env steps/s  {(report.updates - last.updates) / seconds:,.0f} updates/s"
+
+
+def _line(report: Report, config: TrainConfig) -> str:
+    evaluation = report.evaluation
+    assert evaluation is not None  # noqa: S101  # the caller has looked
+    width = len(str(config.epochs))
+    return (
+        f"epoch {report.epoch:{width}}/{config.epochs}  {report.env_steps:>11,} env steps  "
+        f"{report.updates:>8,} updates  {report.seconds:6.0f} s  success {evaluation.success_rate:4.2f}  "
+        f"time at goal {evaluation.time_at_goal:6.1f} ({evaluation.time_at_goal_fraction:4.2f})  "
+        f"distance {evaluation.final_distance:5.2f}"
+    )
+
+
+def print_evaluation(evaluation: Evaluation, title: str) -> None:
+    """Print an evaluation as a table, a row for each goal and one for all."""
+    table = Table(title=title)
+    for name in ("goal", "episodes", "success", "at the end", "time at goal", "final distance"):
+        table.add_column(name, justify="right")
+    for row in evaluation.by_goal:
+        table.add_row("(" + ", ".join(f"{x:.2f}" for x in row["goal"]) + ")", *_cells(row))
+    table.add_section()
+    table.add_row("all", *_cells(evaluation._asdict()), style="bold")
+    Console().print(table)
+
+
+def print_summary(summary: dict[str, Any], pictures: list[str]) -> None:
+    """Print the figures of a summary and where its pictures are."""
+    console = Console(highlight=False)
+    console.print(
+        f"success rate {summary['success_rate']:.2f}, time at goal {summary['time_at_goal']:.0f} steps, after "
+        f"{summary['env_steps']:,} env steps and {summary['updates']:,} updates in {summary['seconds']:.0f} s"
+    )
+    for path in pictures:
+        console.print(f"  {path}", soft_wrap=True)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    shares = [f"{row[name]:.2f}" for name in ("success_rate", "final_success")]
+    return [str(row["episodes"]), *shares, f"{row['time_at_goal']:.1f}", f"{row['final_distance']:.2f}"]
+
+
+def print_envs(rows: list[dict[str, Any]]) -> None:
+    """Print the environments as a table, and their settings below it."""
+    table = Table()
+    for name in ("environment", "observation", "goal", "action", "episode"):
+        table.add_column(name, justify="left" if name == "environment" else "right")
+    for row in rows:
+        sizes = [str(row[size]) for size in ("obs_dim", "goal_dim", "action_dim", "episode_length")]
+        table.add_row(row["name"], *sizes)
+    console = Console(file=sys.stdout)
+    console.print(table)
+    settings = "  ".join(f"{name}={value}" for name, value in rows[0]["settings"].items())
+    console.print(f"settings (--env-settings NAME=VALUE …): {settings}", highlight=False)
+    console.print("and point_<u…u5>_maze_gen_1f2f…: starts and goals 1, 2, … cells apart", highlight=False)

@@ -1,0 +1,308 @@
+"""Training: from a configuration to reports, one compiled program per iteration."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from goalward import agents, checkpoint, envs, replay, runs
+from goalward.config import TrainConfig
+from goalward.envs import core
+from goalward.errors import DivergedError
+from goalward.evaluate import Episodes, Evaluation, run_episodes, summarise
+from goalward.rollout import collect
+from goalward.types import Metrics, Trajectory
+
+# Keys of evaluations are a stream of their own, so that training draws none of them.
+EVALUATION_STREAM = 0x6576616C
+
+
+class Experiment(NamedTuple):
+    """What a configuration names, built: nothing in it changes during a run."""
+
+    config: TrainConfig
+    env: core.Env
+    eval_env: core.Env
+    agent: agents.Agent
+
+
+class Run(NamedTuple):
+    """Everything a resume needs, as arrays."""
+
+    agent: Any
+    replay: replay.Replay
+    worlds: core.Worlds
+    key: PRNGKeyArray
+    env_steps: Array  # int32, over all worlds
+    updates: Array  # int32
+
+
+def build(config: TrainConfig) -> Experiment:
+    """Build environments and agent. Raises `UserError` for names and sizes that do not exist."""
+    env = envs.make(config.env, config.env_settings)
+    eval_env = envs.make(config.eval_env or config.env, config.env_settings)
+    return Experiment(config, env, eval_env, agents.make(config, env.spec))
+
+
+def init(experiment: Experiment) -> Run:
+    """The state before the first step; a function of the seed alone."""
+    config, env, agent = experiment.config, experiment.env, experiment.agent
+    agent_key, worlds_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
+    worlds = core.start(env, jax.random.split(worlds_key, config.num_envs))
+    obs = core.observe(env, worlds)
+    action = jnp.zeros((config.num_envs, env.spec.action_dim))
+    row = Trajectory(obs, action, worlds.goal, worlds.steps == 0, worlds.terminated)
+    zero = jnp.zeros((), jnp.int32)
+    return Run(agent.init(agent_key), replay.init(row, config.buffer_rows), worlds, run_key, zero, zero)
+
+
+def gather(experiment: Experiment, run: Run) -> tuple[Run, PRNGKeyArray]:
+    """Collect one chunk of experience into the replay; also a key for what follows."""
+    config = experiment.config
+    key, collect_key, next_key = jax.random.split(run.key, 3)
+
+    def act(obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
+        return experiment.agent.act(run.agent, obs, goal, key)
+
+    worlds, chunk = collect(
+        experiment.env, run.worlds, act, config.steps_per_iteration, config.resample_goals, collect_key
+    )
+    taken = config.num_envs * config.steps_per_iteration
+    run = run._replace(
+        replay=replay.insert(run.replay, chunk), worlds=worlds, key=key, env_steps=run.env_steps + taken
+    )
+    return run, next_key
+
+
+def learn(
+    experiment: Experiment, agent: Any, experience: replay.Replay, key: PRNGKeyArray
+) -> tuple[Any, Metrics]:
+    """Take `updates_per_iteration` updates on samples of the replay; metrics of each, leaves (K,)."""
+    config, spec = experiment.config, experiment.env.spec
+
+    def update(agent: Any, key: PRNGKeyArray) -> tuple[Any, Metrics]:
+        sample_key, update_key = jax.random.split(key)
+        batch = replay.sample(
+            experience, spec.achieved, experiment.agent.relabel, config.batch_size, sample_key
+        )
+        return experiment.agent.update(agent, batch, update_key)
+
+    return jax.lax.scan(update, agent, jax.random.split(key, config.updates_per_iteration))
+
+
+def iteration(experiment: Experiment, run: Run) -> tuple[Run, Metrics]:
+    """Collect, insert, learn: the program that is compiled once and run until the end."""
+    run, learn_key = gather(experiment, run)
+    agent, metrics = learn(experiment, run.agent, run.replay, learn_key)
+    updates = run.updates + experiment.config.updates_per_iteration
+    return run._replace(agent=agent, updates=updates), metrics
+
+
+def inspect(agent: Any, metrics: Metrics) -> tuple[Metrics, Array, Array]:
+    """Means over updates of metrics (K,); the first update with a NaN or Inf, else K; is the agent finite?"""
+    bad = ~jnp.all(jnp.stack([jnp.isfinite(leaf) for leaf in metrics.values()]), axis=0)
+    first_bad = jnp.where(jnp.any(bad), jnp.argmax(bad), bad.shape[0])
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(agent)]))
+    return jax.tree.map(jnp.mean, metrics), first_bad, finite
+
+
+def evaluate_policy(experiment: Experiment, agent: Any, keys: PRNGKeyArray) -> tuple[Episodes, Array]:
+    """Run one greedy episode per key on the evaluation environment; also its observations."""
+
+    def policy(obs: Array, goal: Array) -> Array:
+        return experiment.agent.act_greedily(agent, obs, goal)
+
+    return run_episodes(experiment.eval_env, policy, keys)
+
+
+def evaluation_keys(config: TrainConfig, episodes: int | None = None) -> PRNGKeyArray:
+    """The fixed keys of a run's evaluations, (M,): they depend on the seed, not on how training went."""
+    root = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_STREAM)
+    return jax.random.split(root, episodes or config.eval_episodes)
+
+
+class Report(NamedTuple):
+    """What `train` yields after each iteration."""
+
+    epoch: int  # epochs finished
+    iteration: int  # iterations finished
+    env_steps: int
+    updates: int
+    seconds: float  # of training, over all sessions of the run
+    metrics: dict[str, float]  # means over the iteration's updates
+    evaluation: Evaluation | None  # at the end of an epoch
+
+    def row(self) -> dict[str, Any]:
+        """Flat names and values, for tables."""
+        head = {name: getattr(self, name) for name in Report._fields[:5]}
+        return head | self.metrics | (self.evaluation._asdict() if self.evaluation else {})
+
+
+class Programs(NamedTuple):
+    """The compiled programs of an experiment; `Run`s given to them are used up."""
+
+    gather: Callable[[Run], Run]
+    iteration: Callable[[Run], tuple[Run, Metrics]]
+    inspect: Callable[[Any, Metrics], tuple[Metrics, Array, Array]]
+    evaluate: Callable[[Any, PRNGKeyArray], Episodes]
+
+
+def compile_programs(experiment: Experiment) -> Programs:
+    """Make the programs; each compiles at its first call."""
+    return Programs(
+        jax.jit(lambda run: gather(experiment, run)[0], donate_argnums=0),
+        jax.jit(partial(iteration, experiment), donate_argnums=0),
+        jax.jit(inspect),
+        jax.jit(lambda agent, keys: evaluate_policy(experiment, agent, keys)[0]),
+    )
+
+
+def train(
+    config: TrainConfig,
+    directory: Path,
+    *,
+    resume: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Train in a run directory and yield a report after each iteration, the first one before any.
+
+    With `resume` the run there goes on from its latest checkpoint, bit for bit, under `config`; without it the
+    directory must be new. Ends after `config.epochs` epochs, or with a checkpoint once `should_stop()` is true.
+    Raises `UserError`, `MachineError`, and `DivergedError` when a loss or parameter is NaN or Inf.
+    """
+    experiment = build(config)
+    if not resume:
+        runs.create(directory, config, str(jax.devices()[0]))
+    with runs.lock(directory), closing(Session(experiment, directory)) as session:
+        if session.run is None:
+            yield session.begin()
+        while session.epoch < config.epochs:
+            for report in epoch(session):
+                yield report
+                if should_stop():
+                    session.save()
+                    return
+
+
+def epoch(session: "Session") -> Iterator[Report]:
+    """Iterate up to the next evaluation, whose report comes last."""
+    while True:
+        before = jax.tree.map(jnp.copy, (session.run.agent, session.run.key))
+        session.run, metrics = session.programs.iteration(session.run)
+        means = session.check(metrics, before)
+        if session.iteration % session.experiment.config.iterations_per_epoch == 0:
+            yield session.finish_epoch(means)
+            return
+        yield session.report(means)
+
+
+class Session:
+    """A run in memory and its directory on disk, from a start or resume to the next stop."""
+
+    def __init__(self, experiment: Experiment, directory: Path):
+        self.experiment, self.directory = experiment, directory
+        self.programs = compile_programs(experiment)
+        self.run: Run = None  # type: ignore[assignment]  # until `begin`, for a run without checkpoint
+        self._folder = runs.checkpoints(directory)
+        self._seconds, self._since = 0.0, time.monotonic()
+        self._score: float | None = None
+        self._saved_iteration = -1
+        if checkpoint.list_saved(self._folder):
+            self._restore(checkpoint.latest(self._folder))
+        self._recorder = runs.Recorder(directory, self._saved_iteration)
+
+    def _restore(self, saved: checkpoint.Saved) -> None:
+        self.run = checkpoint.restore(saved, jax.eval_shape(lambda: init(self.experiment)))
+        self._seconds, self._score = saved.state["seconds"], saved.state["score"]
+        self._saved_iteration = saved.iteration
+
+    @property
+    def iteration(self) -> int:
+        """Iterations finished."""
+        return int(self.run.updates) // self.experiment.config.updates_per_iteration
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return self.iteration // self.experiment.config.iterations_per_epoch
+
+    def begin(self) -> Report:
+        """Start from the seed: fill the replay, then evaluate the policy nobody has trained yet."""
+        config = self.experiment.config
+        self.run = jax.jit(lambda: init(self.experiment))()
+        for _ in range(-(-config.prefill_rows // config.steps_per_iteration)):
+            self.run = self.programs.gather(self.run)
+        return self.finish_epoch({})
+
+    def check(self, metrics: Metrics, before: tuple[Any, PRNGKeyArray]) -> dict[str, float]:
+        """Means of an iteration's metrics. Raises `DivergedError`, with a reproducer saved, at a NaN or Inf."""
+        means, first_bad, state_is_finite = self.programs.inspect(self.run.agent, metrics)
+        updates = self.experiment.config.updates_per_iteration
+        if int(first_bad) == updates and bool(state_is_finite):
+            return {name: float(mean) for name, mean in means.items()}
+        values = {name: float(leaf[min(int(first_bad), updates - 1)]) for name, leaf in metrics.items()}
+        seen = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
+        agent, key = before
+        folder = runs.failure(self.directory)
+        learn_key = jax.random.split(key, 3)[2]
+        tree = {"agent": agent, "replay": self.run.replay, "key": learn_key}
+        checkpoint.save(folder, self.iteration, tree, {"update": int(first_bad), "seen": seen})
+        number = int(self.run.updates) - updates + int(first_bad) + 1
+        raise DivergedError(
+            f"update {number} gave {', '.join(seen) or 'a NaN or Inf in the parameters'}. The state before this "
+            f"iteration is in {folder}; `goalward.train.reproduce({str(self.directory)!r})` repeats it. "
+            "A smaller learning rate, or --layer-norm, often helps"
+        )
+
+    def report(self, metrics: dict[str, float], evaluation: Evaluation | None = None) -> Report:
+        """Where the run stands."""
+        seconds = self._seconds + time.monotonic() - self._since
+        counts = (int(self.run.env_steps), int(self.run.updates))
+        return Report(self.epoch, self.iteration, *counts, seconds, metrics, evaluation)
+
+    def finish_epoch(self, metrics: dict[str, float]) -> Report:
+        """Evaluate, record, and save."""
+        keys = evaluation_keys(self.experiment.config)
+        episodes = self.programs.evaluate(self.run.agent, keys)
+        evaluation = summarise(episodes, self.experiment.eval_env.spec.episode_length)
+        report = self.report(metrics, evaluation)
+        self._score = evaluation.time_at_goal_fraction
+        self._recorder.write(report.row())
+        self.save()
+        return report
+
+    def save(self) -> None:
+        """Write a checkpoint, unless this iteration has one, and remove those no longer kept."""
+        if self._saved_iteration == self.iteration:
+            return
+        seconds = self._seconds + time.monotonic() - self._since
+        score = self._score if self.iteration % self.experiment.config.iterations_per_epoch == 0 else None
+        state = {"epoch": self.epoch, "seconds": seconds, "score": score}
+        checkpoint.save(self._folder, self.iteration, self.run, state)
+        self._saved_iteration = self.iteration
+        checkpoint.prune(self._folder, self.experiment.config.keep_last)
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._recorder.close()
+
+
+def reproduce(directory: str | Path) -> Metrics:
+    """Repeat the updates of a diverged iteration from its saved state; metrics of each, leaves (K,)."""
+    directory = Path(directory)
+    experiment = build(runs.load_config(directory))
+
+    def state() -> dict[str, Any]:
+        run = init(experiment)
+        return {"agent": run.agent, "replay": run.replay, "key": run.key}
+
+    saved = checkpoint.restore(checkpoint.latest(runs.failure(directory)), jax.eval_shape(state))
+    _, metrics = jax.jit(partial(learn, experiment))(saved["agent"], saved["replay"], saved["key"])
+    return metrics
