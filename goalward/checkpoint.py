@@ -60,7 +60,10 @@ def save(folder: Path, iteration: int, tree: Any, state: dict[str, Any]) -> None
 
 
 def restore(saved: Saved, like: Any) -> Any:
-    """Read a checkpoint into a tree shaped as `like` (arrays or shapes). Raises `UserError` if it is damaged."""
+    """Read a checkpoint into a tree shaped as `like` (arrays or shapes).
+
+    Raises `UserError` if it is damaged, or does not fit.
+    """
     verify(saved.path)
     found = _read_arrays(saved.path / _ARRAYS)
     leaves, treedef = jax.tree_util.tree_flatten_with_path(like)
@@ -72,11 +75,12 @@ def restore(saved: Saved, like: Any) -> Any:
         )
     arrays = []
     for name, leaf in expected.items():
-        is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        array = jax.random.wrap_key_data(found[name]) if is_key else found[name]
+        is_key = jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        array = jax.random.wrap_key_data(jax.numpy.asarray(found[name])) if is_key else found[name]
         if array.shape != leaf.shape or array.dtype != leaf.dtype:
             raise UserError(
-                f"checkpoint {saved.path} does not fit the run's config.json: {name} has shape {array.shape}, not {leaf.shape}"
+                f"checkpoint {saved.path} does not fit the run's config.json: "
+                f"{name} has shape {array.shape}, not {leaf.shape}"
             )
         arrays.append(jax.numpy.asarray(array))
     return jax.tree_util.tree_unflatten(treedef, arrays)
@@ -164,7 +168,7 @@ def _name(path: Any) -> str:
 
 
 def _host(leaf: Any) -> np.ndarray:
-    is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    is_key = jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
 
 

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +16,6 @@ from goalward.config import PRESETS, TrainConfig, from_dict, merge
 from goalward.errors import DivergedError, MachineError, UserError
 
 DESCRIPTION = "Train agents to reach any commanded goal, by contrastive RL with very deep networks."
-
-# The only settings of a run that a resume may change.
-_EXTENDABLE = ("epochs", "total_env_steps")
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Train:
     """Go on with the run in this directory; with --epochs or --total-env-steps, up to a new end."""
     json: bool = False
     """Print the last evaluation as JSON, and nothing else on standard output."""
-    settings: tyro.conf.OmitArgPrefixes[TrainConfig] = TrainConfig("")
+    settings: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=lambda: TrainConfig(""))
 
 
 @dataclass(frozen=True)
@@ -97,8 +94,8 @@ def main(argv: list[str] | None = None) -> None:
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise UserError(f"unknown command {name!r}; {hint}the commands are {', '.join(_COMMANDS)}")
         kind, run = _COMMANDS[name]
-        default = {"default": _train_defaults(rest)} if kind is Train else {}
-        run(tyro.cli(kind, args=rest, prog=f"goalward {name}", **default))
+        default = _train_defaults(rest) if kind is Train else tyro.MISSING_NONPROP
+        run(tyro.cli(kind, args=rest, prog=f"goalward {name}", default=default))
 
 
 def _help() -> str:
@@ -164,11 +161,13 @@ def _directory_and_config(args: Train) -> tuple[Path, TrainConfig]:
 
 
 def _extended(old: TrainConfig, args: Train) -> TrainConfig:
-    """The settings of a resumed run: its own, with an end that may lie further; its epochs keep their length."""
+    """The settings of a resumed run: its own, but for its end. The length of an epoch stays."""
     new = args.settings
-    if args.config or args.out or replace(new, epochs=old.epochs, total_env_steps=old.total_env_steps) != old:
+    same_end = replace(new, epochs=old.epochs, total_env_steps=old.total_env_steps)
+    if args.config or args.out or same_end != old:
         raise UserError(
-            f"--resume goes on with the settings in {args.resume}; only --epochs and --total-env-steps may change"
+            f"--resume goes on with the settings in {args.resume}; "
+            "only --epochs and --total-env-steps may change"
         )
     steps_per_epoch = old.total_env_steps / old.epochs
     epochs = new.epochs

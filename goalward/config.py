@@ -85,6 +85,8 @@ class CRLConfig:
     """Law of the steps between a state and its hindsight goal."""
     discount: float = 0.99
     """γ of that law."""
+    actor_random_goals: float = 0.0
+    """Share of a batch whose goals are shuffled among its samples before the actor trains on them."""
     actor_lr: float = 3e-4
     """Adam's step size for the actor."""
     critic_lr: float = 3e-4
@@ -184,6 +186,8 @@ def check(config: TrainConfig) -> None:
     for name in ("actor_lr", "critic_lr", "alpha_lr"):
         if not 0 < getattr(config.crl, name) < 1:
             raise UserError(f"{name} is {getattr(config.crl, name)}; it must lie between 0 and 1")
+    if not 0 <= config.crl.actor_random_goals <= 1:
+        raise UserError(f"actor_random_goals is {config.crl.actor_random_goals}; it must lie in 0 … 1")
     if not 0 < config.crl.discount < 1:
         raise UserError(f"discount is {config.crl.discount}; it must lie between 0 and 1, without both")
     for name in ("steps_per_iteration", "prefill_rows"):
@@ -205,8 +209,10 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for name, value in over.items():
         old = merged.get(name)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[name] = merge(old, value) if both else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            merged[name] = merge(old, value)
+        else:
+            merged[name] = value
     return merged
 
 

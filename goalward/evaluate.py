@@ -33,10 +33,7 @@ def run_episodes(env: core.Env, policy: Policy, keys: PRNGKeyArray) -> tuple[Epi
     def step(worlds: core.Worlds, _: None) -> tuple[core.Worlds, tuple[Array, Array]]:
         stepped = core.step(env, worlds, policy(core.observe(env, worlds), worlds.goal))
         over = worlds.terminated
-        worlds = jax.tree.map(
-            lambda old, new: jnp.where(over.reshape(over.shape + (1,) * (new.ndim - 1)), old, new),
-            worlds, stepped,
-        )  # fmt: skip
+        worlds = core.select(over, worlds, stepped)
         obs = core.observe(env, worlds)
         return worlds, (obs, spec.success(spec.achieved(obs), worlds.goal) & ~over)
 
@@ -61,7 +58,7 @@ class Evaluation(NamedTuple):
 
 def summarise(episodes: Episodes, episode_length: int) -> Evaluation:
     """Turn a table of episodes into means."""
-    host = Episodes(*(np.asarray(leaf) for leaf in episodes))
+    host: Any = jax.tree.map(np.asarray, episodes)
     goals, index = np.unique(host.goal, axis=0, return_inverse=True)
     by_goal = [
         {"goal": [round(float(x), 6) for x in goal], **_means(host, index == i)} for i, goal in enumerate(goals)
@@ -71,7 +68,7 @@ def summarise(episodes: Episodes, episode_length: int) -> Evaluation:
     return Evaluation(time_at_goal_fraction=fraction, by_goal=by_goal, **means)
 
 
-def _means(host: Episodes, chosen: np.ndarray) -> dict[str, Any]:
+def _means(host: Any, chosen: np.ndarray) -> dict[str, Any]:
     return {
         "success_rate": float(host.success[chosen].mean()),
         "final_success": float(host.final_success[chosen].mean()),

@@ -124,5 +124,5 @@ def actor_loss(
 
 
 def temperature_loss(log_alpha: Float[Array, ""], entropy: Float[Array, ""], target: float) -> Float[Array, ""]:
-    """α (entropy − target): α falls while the policy is more random than the target, and rises when it is less."""
+    """α (entropy − target): α falls while the policy is more random than the target, else rises."""
     return jnp.exp(log_alpha) * jax.lax.stop_gradient(entropy - target)

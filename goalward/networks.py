@@ -22,7 +22,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 NORM_EPSILON = 1e-6
-# Blocks the compiler sees at once; a plain scan copies slices of the stacked weights (depth 16: 27 → 17 ms an update).
+# Blocks unrolled in each step of the scan: a plain scan copies slices of the stacked weights.
 UNROLLED_BLOCKS = 8
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 

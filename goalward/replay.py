@@ -98,7 +98,7 @@ def _rows_with_future(
 
 
 def truncated_geometric(discount: float) -> Horizon:
-    """P(k) ∝ γᵏ on 1 … K: a geometric law renormalised over what is left of the episode (arXiv 2503.14858, §3.1).
+    """P(k) ∝ γᵏ on 1 … K: geometric, renormalised over what is left of the episode (arXiv 2503.14858, §3.1).
 
     Drawn by inverse distribution: k = 1 + ⌊log(1 − u (1 − γᴷ)) / log γ⌋.
     """

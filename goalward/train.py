@@ -256,8 +256,9 @@ class Session:
         checkpoint.save(folder, self.iteration, tree, {"update": int(first_bad), "seen": seen})
         number = int(self.run.updates) - updates + int(first_bad) + 1
         raise DivergedError(
-            f"update {number} gave {', '.join(seen) or 'a NaN or Inf in the parameters'}. The state before this "
-            f"iteration is in {folder}; `goalward.train.reproduce({str(self.directory)!r})` repeats it. "
+            f"update {number} gave {', '.join(seen) or 'a NaN or Inf in the parameters'}. "
+            f"The state before this iteration is in {folder}; "
+            f"`goalward.train.reproduce({str(self.directory)!r})` repeats it. "
             "A smaller learning rate, or --layer-norm, often helps"
         )
 

@@ -1,7 +1,9 @@
 """Contrastive RL (arXiv 2503.14858, §3.1): InfoNCE critic, tanh-Gaussian actor, learned temperature."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
@@ -31,10 +33,10 @@ class CRLParams(NamedTuple):
 
 
 class CRLState(NamedTuple):
-    """Parameters, and Adam's moments for each of them."""
+    """Parameters, and the state of an optimiser for each of the three."""
 
     params: CRLParams
-    opt: CRLParams  # optimiser states, in the same places
+    opt: tuple[optax.OptState, optax.OptState, optax.OptState]
 
 
 def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
@@ -42,7 +44,7 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
     actor_arch, critic_arch = architectures(network)
     energy, objective = ENERGIES[config.energy], OBJECTIVES[config.objective]
     target_entropy = config.target_entropy * spec.action_dim
-    optimisers = CRLParams(*map(optax.adam, (config.actor_lr, config.critic_lr, config.alpha_lr)))
+    optimisers: list[Any] = [optax.adam(rate) for rate in (config.actor_lr, config.critic_lr, config.alpha_lr)]
 
     def init(key: PRNGKeyArray) -> CRLState:
         actor_key, critic_key = jax.random.split(key)
@@ -51,7 +53,7 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
             Critic(spec.obs_dim, spec.action_dim, spec.goal_dim, config.repr_dim, critic_arch, critic_key),
             jnp.zeros(()),
         )
-        return CRLState(params, CRLParams(*(o.init(p) for o, p in zip(optimisers, params, strict=True))))
+        return CRLState(params, _three(o.init(p) for o, p in zip(optimisers, params, strict=True)))
 
     def act(state: CRLState, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         action, _ = sample_action(*state.params.actor(obs, goal), key)
@@ -66,6 +68,11 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
         phi = critic.encode_sa(obs, act_greedily(state, obs, goal))
         return energy.paired(phi, critic.encode_g(goal))
 
+    def shuffled(x: Array) -> Array:
+        """Goals (B, …), or their ψ, that the actor trains on: the first ones each from another sample."""
+        count = round(config.actor_random_goals * x.shape[0])
+        return jnp.concatenate([jnp.roll(x[:count], 1, axis=0), x[count:]])
+
     def critic_objective(critic: Critic, batch: Batch) -> tuple[Array, tuple[Metrics, Array]]:
         psi = critic.encode_g(batch.goal)
         logits = energy.pairwise(critic.encode_sa(batch.obs, batch.action), psi)
@@ -75,7 +82,8 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
     def actor_objective(
         actor: Actor, critic: Critic, psi: Array, alpha: Array, batch: Batch, key: PRNGKeyArray
     ) -> tuple[Array, Array]:
-        action, log_prob = sample_action(*actor(batch.obs, batch.goal), key)
+        goal, psi = shuffled(batch.goal), shuffled(psi)
+        action, log_prob = sample_action(*actor(batch.obs, goal), key)
         f = energy.paired(critic.encode_sa(batch.obs, action), psi)
         return actor_loss(log_prob, f, alpha), -jnp.mean(log_prob)
 
@@ -107,7 +115,14 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
 
     def _step(state: CRLState, grads: CRLParams) -> CRLState:
         steps = [o.update(g, s) for o, g, s in zip(optimisers, grads, state.opt, strict=True)]
-        updates, opt = zip(*steps, strict=True)
-        return CRLState(optax.apply_updates(state.params, CRLParams(*updates)), CRLParams(*opt))
+        params = CRLParams(
+            *_three(eqx.apply_updates(p, u) for p, (u, _) in zip(state.params, steps, strict=True))
+        )
+        return CRLState(params, _three(opt for _, opt in steps))
 
     return Agent(init, act, act_greedily, value, update, HORIZONS[config.horizon](config.discount))
+
+
+def _three(values: Iterable[Any]) -> tuple[Any, Any, Any]:
+    actor, critic, log_alpha = values
+    return actor, critic, log_alpha

@@ -45,10 +45,11 @@ def parse_settings(kind: type, env_name: str, settings: Mapping[str, Any]) -> An
     for name, value in settings.items():
         if name not in fields:
             raise UserError(f"{env_name} has no setting {name!r}; its settings are {', '.join(fields)}")
-        wanted = fields[name].type
+        wanted = type(fields[name].default)
         is_right = type(value) is wanted or (wanted is float and type(value) is int)
         if not is_right:
             raise UserError(
-                f"{env_name} setting {name} is {value!r}; it must be a {wanted.__name__}, such as {fields[name].default!r}"
+                f"{env_name} setting {name} is {value!r}; "
+                f"it must be a {wanted.__name__}, such as {fields[name].default!r}"
             )
     return kind(**settings)

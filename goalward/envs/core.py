@@ -52,7 +52,7 @@ def step(env: Env, worlds: Worlds, action: Array) -> Worlds:
 
 
 def step_or_reset(env: Env, worlds: Worlds, action: Array, resample_goals: bool) -> Worlds:
-    """Step the running episodes; start the next one where an episode has ended.
+    """Step the running episodes; start the next one where an episode has ended. `action`: (N, A).
 
     With `resample_goals` a new episode draws a new start and goal; without it, every episode of a
     world repeats the first one's, as in the scaling-crl code base.
@@ -63,10 +63,16 @@ def step_or_reset(env: Env, worlds: Worlds, action: Array, resample_goals: bool)
         keys = worlds.key
         if resample_goals:
             keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
-        return jax.tree.map(select, start(env, keys), going)
-
-    def select(fresh: Array, going: Array) -> Array:
-        return jnp.where(over.reshape(over.shape + (1,) * (going.ndim - 1)), fresh, going)
+        return select(over, start(env, keys), going)
 
     going = step(env, worlds, action)
     return jax.lax.cond(jnp.any(over), reset_finished, lambda going: going, going)
+
+
+def select(chosen: Array, new: Any, old: Any) -> Any:
+    """Leaves (N, …) of `new` where `chosen` (N,) is true, else of `old`."""
+
+    def pick(new: Array, old: Array) -> Array:
+        return jnp.where(chosen.reshape(chosen.shape + (1,) * (old.ndim - 1)), new, old)
+
+    return jax.tree.map(pick, new, old)

@@ -8,6 +8,7 @@ import numpy as np
 
 from goalward.errors import UserError
 
+# ruff: noqa: E501
 # The layouts of the scaling-crl code base (its ant mazes): # wall, R start, G goal, . free.
 GRIDS = {
     "u_maze": "##### #RGG# ###G# #GGG# #####",

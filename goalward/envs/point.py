@@ -96,7 +96,7 @@ def make(name: str, maze: Maze, settings: PointSettings) -> Env:
         distance=distance,
         success=lambda achieved, goal: distance(achieved, goal) < settings.goal_threshold,
     )
-    return Env(name, spec, reset, step, observe, lambda state: jnp.zeros((), bool), maze)
+    return Env(name, spec, reset, step, observe, lambda _: jnp.zeros((), bool), maze)
 
 
 def to_cells(maze: Maze, position: np.ndarray) -> np.ndarray:

@@ -10,9 +10,12 @@ import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from goalward.envs.maze import Maze
+from goalward.envs.maze import distances as distances_from
 from goalward.envs.point import from_cells, to_cells
 from goalward.train import Experiment
 
@@ -28,14 +31,14 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     axes.plot(steps, [row["success_rate"] for row in rows], label="success rate", color="#1b6ca8")
     axes.plot(steps, [row["time_at_goal_fraction"] for row in rows], label="time at goal", color="#edae49")
     axes.set(xlabel="environment steps", ylabel="share of episodes, of steps", ylim=(0, 1.03))
-    axes.xaxis.set_major_formatter(mpl.ticker.EngFormatter(sep=""))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.grid(alpha=0.25)
     axes.legend(loc="lower right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 
 
-def distances(experiment: Experiment, agent: Any, goal_cell: Sequence[float]) -> np.ndarray:
+def distances(experiment: Experiment, agent: Any, goal_cell: np.ndarray) -> np.ndarray:
     """Learned distance −f(s, π(s, g), g) from all over a maze to one goal; NaN in walls.
 
     (rows · PER_CELL, columns · PER_CELL), at rest where the observation has velocities.
@@ -45,14 +48,14 @@ def distances(experiment: Experiment, agent: Any, goal_cell: Sequence[float]) ->
     cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
     obs = np.zeros((len(cells), experiment.env.spec.obs_dim), np.float32)
     obs[:, :2] = from_cells(maze, cells)
-    goals = np.broadcast_to(from_cells(maze, np.asarray(goal_cell)), (len(cells), 2)).astype(np.float32)
+    goals = np.broadcast_to(from_cells(maze, goal_cell), (len(cells), 2)).astype(np.float32)
     value = np.asarray(jax.jit(experiment.agent.value)(agent, obs, goals))
     shape = tuple(size * PER_CELL for size in maze.walls.shape)
     in_wall = np.kron(maze.walls, np.ones((PER_CELL, PER_CELL), bool))
     return np.where(in_wall, np.nan, -value.reshape(shape))
 
 
-def draw_distances(axes: Axes, experiment: Experiment, agent: Any, goal_cell: Sequence[float]) -> None:
+def draw_distances(axes: Axes, experiment: Experiment, agent: Any, goal_cell: np.ndarray) -> None:
     """Paint `distances` with contour lines, walls and the goal."""
     maze, values = maze_of(experiment), distances(experiment, agent, goal_cell)
     rows, columns = maze.walls.shape
@@ -69,13 +72,13 @@ def draw_walls(axes: Axes, maze: Maze) -> None:
     rows, columns = maze.walls.shape
     axes.imshow(
         np.where(maze.walls, 1.0, np.nan), extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
-        cmap=mpl.colors.ListedColormap([WALL]), zorder=0,
+        cmap=ListedColormap([WALL]), zorder=0,
     )  # fmt: skip
     axes.set(xticks=[], yticks=[], xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
     axes.set_aspect("equal")
 
 
-def distance_map(experiment: Experiment, agent: Any, goal_cells: Sequence[Sequence[float]], path: Path) -> None:
+def distance_map(experiment: Experiment, agent: Any, goal_cells: Sequence[np.ndarray], path: Path) -> None:
     """The learned distance to each of some goals, side by side."""
     figure = Figure(figsize=(4.4 * len(goal_cells), 3.8), layout="constrained")
     for axes, cell in zip(np.atleast_1d(figure.subplots(1, len(goal_cells))), goal_cells, strict=True):
@@ -131,3 +134,9 @@ def maze_of(experiment: Experiment) -> Maze:
     if maze is None:
         raise ValueError(f"{experiment.env.name} has no maze to draw")
     return maze
+
+
+def farthest_goal(maze: Maze) -> np.ndarray:
+    """The goal cell with the longest way from its start, (2,)."""
+    ways = [distances_from(maze.walls, tuple(start))[tuple(goal)] for start, goal in maze.pairs]
+    return maze.pairs[int(np.argmax(ways)), 1]

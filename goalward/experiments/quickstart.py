@@ -13,7 +13,6 @@ import numpy as np
 
 from goalward import runs
 from goalward.config import PRESETS, TrainConfig, from_dict
-from goalward.envs.maze import Maze, distances
 from goalward.evaluate import summarise
 from goalward.experiments import figures
 from goalward.policy import load_agent
@@ -84,13 +83,7 @@ def _draw(directory: Path, experiment: Experiment, agent: Any, obs: np.ndarray, 
     maze = figures.maze_of(experiment)
     curve, distance, tracks, moving = (directory / name for name in PICTURES)
     figures.learning_curve(runs.read_metrics(directory), curve)
-    near, far = maze.pairs[0, 1], max_by_path(maze)
+    near, far = maze.pairs[0, 1], figures.farthest_goal(maze)
     figures.distance_map(experiment, agent, [near, far], distance)
     figures.trajectories(maze, obs, goals, tracks)
     figures.animation(maze, obs, goals, moving)
-
-
-def max_by_path(maze: Maze) -> np.ndarray:
-    """The goal cell with the longest way from its start, (2,)."""
-    ways = [distances(maze.walls, tuple(start))[tuple(goal)] for start, goal in maze.pairs]
-    return maze.pairs[int(np.argmax(ways)), 1]

@@ -1,0 +1,41 @@
+# Six words: quickstart, check, test, test-slow, bench, docs; and clean. Needs Python 3.11 or newer, with pip.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart check test test-slow bench docs clean
+
+quickstart: .venv/installed  ## train the U-maze from scratch and draw what was learned, about 3 minutes
+	$(BIN)/goalward quickstart
+
+test: .venv/installed-dev check  ## everything CI runs
+	$(BIN)/pytest -m "not slow" --cov=goalward --cov-fail-under=90
+
+test-slow: .venv/installed-dev  ## tests that learn, about half an hour
+	$(BIN)/pytest -m slow
+
+check: .venv/installed-dev  ## style, types, import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+bench: .venv/installed-dev  ## speed against the machine's limit
+	$(BIN)/python -m benchmarks.update
+
+docs: .venv/installed-dev  ## the figures of docs/results.md, from the runs in runs/depth
+	$(BIN)/python -m goalward.experiments.depth runs/depth --out docs/images
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .coverage*
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+.venv/installed: .venv/bin/python pyproject.toml requirements.lock
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group dev
+	touch $@
