@@ -65,6 +65,9 @@ class NetworkConfig:
     """Normalise after each Dense layer."""
     activation: Literal["swish", "relu", "gelu", "elu", "tanh"] = "swish"
     """Non-linearity after each normalisation."""
+    stem_bias: bool = False
+    """Draw the first layer's biases like its weights. At zero, its LayerNorm lets through only the
+    direction of an input, not its length, which is much of what a position of two numbers says."""
     remat: bool = False
     """Keep only block inputs and compute the rest again in the backward pass: less memory, more time."""
 
@@ -109,6 +112,8 @@ class TrainConfig:
     """Settings of both environments, as NAME=VALUE …; `goalward envs` lists them."""
     resample_goals: bool = True
     """Draw a new start and goal for each episode; off, every world repeats its first ones."""
+    steps_per_goal: int | None = None
+    """Command another goal after so many steps of an episode, in training; by default one goal an episode."""
     agent: Literal["crl"] = "crl"
     """Learning method."""
     seed: int = 0
@@ -170,7 +175,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 # Smallest value of each number; a number may be None where its default is.
 _AT_LEAST = {
     "seed": 0, "total_env_steps": 1, "epochs": 1, "num_envs": 1, "steps_per_iteration": 1,
-    "updates_per_iteration": 1, "batch_size": 2, "buffer_rows": 3, "prefill_rows": 3,
+    "updates_per_iteration": 1, "steps_per_goal": 1, "batch_size": 2, "buffer_rows": 3, "prefill_rows": 3,
     "eval_episodes": 1, "keep_last": 1, "width": 1, "actor_width": 1, "critic_width": 1,
     "block_size": 1, "repr_dim": 1, "logsumexp_penalty": 0.0,
 }  # fmt: skip

@@ -36,6 +36,7 @@ class Architecture(NamedTuple):
     residual: bool = True
     layer_norm: bool = True
     activation: str = "swish"
+    stem_bias: bool = False
     remat: bool = False
 
 
@@ -54,15 +55,18 @@ def check_depth(depth: int, block_size: int, name: str = "depth") -> None:
 
 
 class Dense(eqx.Module):
-    """x W + b, with W uniform in ±1/√fan_in and b zero."""
+    """x W + b, with W uniform in ±1/√fan_in, and b zero or, with `random_bias`, drawn like W."""
 
     weight: Float[Array, "*stack i o"]
     bias: Float[Array, "*stack o"]
 
-    def __init__(self, in_dim: int, out_dim: int, key: PRNGKeyArray):
+    def __init__(self, in_dim: int, out_dim: int, key: PRNGKeyArray, random_bias: bool = False):
         bound = in_dim**-0.5
         self.weight = jax.random.uniform(key, (in_dim, out_dim), minval=-bound, maxval=bound)
         self.bias = jnp.zeros(out_dim)
+        if random_bias:
+            bias_key = jax.random.fold_in(key, 1)
+            self.bias = jax.random.uniform(bias_key, (out_dim,), minval=-bound, maxval=bound)
 
     def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
         return x @ self.weight + self.bias
@@ -89,8 +93,8 @@ class Layer(eqx.Module):
     norm: LayerNorm | None
     activation: Callable[[Array], Array] = eqx.field(static=True)
 
-    def __init__(self, in_dim: int, arch: Architecture, key: PRNGKeyArray):
-        self.dense = Dense(in_dim, arch.width, key)
+    def __init__(self, in_dim: int, arch: Architecture, key: PRNGKeyArray, random_bias: bool = False):
+        self.dense = Dense(in_dim, arch.width, key, random_bias)
         self.norm = LayerNorm(arch.width) if arch.layer_norm else None
         self.activation = ACTIVATIONS[arch.activation]
 
@@ -116,7 +120,7 @@ class Trunk(eqx.Module):
         check_depth(arch.depth, arch.block_size)
         stem_key, blocks_key, head_key = jax.random.split(key, 3)
         keys = jax.random.split(blocks_key, (arch.depth // arch.block_size, arch.block_size))
-        self.stem = Layer(in_dim, arch, stem_key)
+        self.stem = Layer(in_dim, arch, stem_key, arch.stem_bias)
         self.blocks = jax.vmap(jax.vmap(lambda k: Layer(arch.width, arch, k)))(keys)
         self.head = Dense(arch.width, out_dim, head_key)
         self.residual, self.remat, self.block_size = arch.residual, arch.remat, arch.block_size

@@ -72,8 +72,9 @@ def gather(experiment: Experiment, run: Run) -> tuple[Run, PRNGKeyArray]:
         return experiment.agent.act(run.agent, obs, goal, key)
 
     worlds, chunk = collect(
-        experiment.env, run.worlds, act, config.steps_per_iteration, config.resample_goals, collect_key
-    )
+        experiment.env, run.worlds, act, config.steps_per_iteration, config.resample_goals, collect_key,
+        config.steps_per_goal,
+    )  # fmt: skip
     taken = config.num_envs * config.steps_per_iteration
     run = run._replace(
         replay=replay.insert(run.replay, chunk), worlds=worlds, key=key, env_steps=run.env_steps + taken

@@ -35,6 +35,7 @@ def architectures(config: NetworkConfig) -> tuple[Architecture, Architecture]:
         residual=config.residual,
         layer_norm=config.layer_norm,
         activation=config.activation,
+        stem_bias=config.stem_bias,
         remat=config.remat,
     )
     actor_width = config.width if config.actor_width is None else config.actor_width

@@ -51,11 +51,14 @@ def step(env: Env, worlds: Worlds, action: Array) -> Worlds:
     return worlds._replace(state=state, steps=worlds.steps + 1, terminated=jax.vmap(env.terminated)(state))
 
 
-def step_or_reset(env: Env, worlds: Worlds, action: Array, resample_goals: bool) -> Worlds:
+def step_or_reset(
+    env: Env, worlds: Worlds, action: Array, resample_goals: bool, steps_per_goal: int | None = None
+) -> Worlds:
     """Step the running episodes; start the next one where an episode has ended. `action`: (N, A).
 
     With `resample_goals` a new episode draws a new start and goal; without it, every episode of a
-    world repeats the first one's, as in the scaling-crl code base.
+    world repeats the first one's, as in the scaling-crl code base. After each `steps_per_goal` steps
+    of an episode another goal is drawn, as for a new episode.
     """
     over = worlds.terminated | (worlds.steps >= env.spec.episode_length)
 
@@ -66,7 +69,21 @@ def step_or_reset(env: Env, worlds: Worlds, action: Array, resample_goals: bool)
         return select(over, start(env, keys), going)
 
     going = step(env, worlds, action)
+    if steps_per_goal is not None:
+        going = _command_again(env, going, steps_per_goal)
     return jax.lax.cond(jnp.any(over), reset_finished, lambda going: going, going)
+
+
+def _command_again(env: Env, worlds: Worlds, steps_per_goal: int) -> Worlds:
+    """Draw another goal in every world whose steps are a multiple of `steps_per_goal`."""
+    due = worlds.steps % steps_per_goal == 0
+
+    def draw(worlds: Worlds) -> Worlds:
+        keys = jax.vmap(lambda key, steps: jax.random.fold_in(key, 1 + steps))(worlds.key, worlds.steps)
+        _, goal = jax.vmap(env.reset)(keys)
+        return worlds._replace(goal=select(due, goal, worlds.goal))
+
+    return jax.lax.cond(jnp.any(due), draw, lambda worlds: worlds, worlds)
 
 
 def select(chosen: Array, new: Any, old: Any) -> Any:
