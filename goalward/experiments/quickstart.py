@@ -20,7 +20,7 @@ from goalward.progress import print_evaluation, print_summary, show
 from goalward.train import Experiment, evaluate_policy, train
 
 TIME_LIMIT = 150.0  # seconds of training, compilation included
-TARGET = 0.99  # success rate, in two evaluations one after the other, that ends training early
+TARGET = 0.99  # success rate of an evaluation that ends training early
 EPISODES = 256  # of the final evaluation, with starts and goals that no evaluation before had
 TRACKS = 48  # episodes in the pictures
 PICTURES = ("learning_curve.png", "distance.png", "trajectories.png", "animation.gif")
@@ -75,8 +75,7 @@ def _clear(directory: Path, settings: TrainConfig) -> None:
 
 
 def _is_solved(directory: Path) -> bool:
-    last_two = runs.read_metrics(directory)[-2:]
-    return len(last_two) == 2 and all(row["success_rate"] >= TARGET for row in last_two)
+    return any(row["success_rate"] >= TARGET for row in runs.read_metrics(directory)[-1:])
 
 
 def _draw(directory: Path, experiment: Experiment, agent: Any, obs: np.ndarray, goals: np.ndarray) -> None:
