@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Key
 
 from goalward.envs import core
 
@@ -23,7 +23,7 @@ class Episodes(NamedTuple):
     final_distance: Array  # (M,) to the goal at the last step, in the environment's unit
 
 
-def run_episodes(env: core.Env, policy: Policy, keys: PRNGKeyArray) -> tuple[Episodes, Array]:
+def run_episodes(env: core.Env, policy: Policy, keys: Key[Array, " M"]) -> tuple[Episodes, Array]:
     """Run one episode per key, (M,), to its time limit; also the observations after each step, (K, M, D).
 
     A world that terminates early stays where it ended and is at no goal from then on.

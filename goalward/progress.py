@@ -19,7 +19,10 @@ def show(
 ) -> dict[str, Any] | None:
     """Follow a run to its end; returns the row of its last evaluation, if it came to one."""
     console = Console(quiet=quiet, highlight=False)
-    console.print(f"[bold]{config.env}[/bold], depth {config.network.depth}, seed {config.seed} → {directory}")
+    console.print(
+        f"[bold]{config.env}[/bold], depth {config.network.depth}, seed {config.seed} → {directory}",
+        soft_wrap=True,
+    )
     columns = (
         TextColumn("[bold]{task.fields[stage]}"),
         BarColumn(bar_width=30),
@@ -38,7 +41,7 @@ def show(
                 bar.update(task, rates=_rates(last, report))
             if report.evaluation is not None:
                 evaluated = report.row()
-                console.print(_line(report, config))
+                console.print(_line(report, config), soft_wrap=True)
             last = report
     if last is None:
         console.print(f"nothing to do: all {config.epochs} epochs are done; --epochs with more goes on")
@@ -80,7 +83,8 @@ def print_summary(summary: dict[str, Any], pictures: list[str]) -> None:
     console = Console(highlight=False)
     console.print(
         f"success rate {summary['success_rate']:.2f}, time at goal {summary['time_at_goal']:.0f} steps, after "
-        f"{summary['env_steps']:,} env steps and {summary['updates']:,} updates in {summary['seconds']:.0f} s"
+        f"{summary['env_steps']:,} env steps and {summary['updates']:,} updates in {summary['seconds']:.0f} s",
+        soft_wrap=True,
     )
     for path in pictures:
         console.print(f"  {path}", soft_wrap=True)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Key, PRNGKeyArray
 
 from goalward import agents, checkpoint, envs, replay, runs
 from goalward.config import TrainConfig
@@ -114,7 +114,7 @@ def inspect(agent: Any, metrics: Metrics) -> tuple[Metrics, Array, Array]:
     return jax.tree.map(jnp.mean, metrics), first_bad, finite
 
 
-def evaluate_policy(experiment: Experiment, agent: Any, keys: PRNGKeyArray) -> tuple[Episodes, Array]:
+def evaluate_policy(experiment: Experiment, agent: Any, keys: Key[Array, " M"]) -> tuple[Episodes, Array]:
     """Run one greedy episode per key on the evaluation environment; also its observations."""
 
     def policy(obs: Array, goal: Array) -> Array:
@@ -123,7 +123,7 @@ def evaluate_policy(experiment: Experiment, agent: Any, keys: PRNGKeyArray) -> t
     return run_episodes(experiment.eval_env, policy, keys)
 
 
-def evaluation_keys(config: TrainConfig, episodes: int | None = None) -> PRNGKeyArray:
+def evaluation_keys(config: TrainConfig, episodes: int | None = None) -> Key[Array, " M"]:
     """The fixed keys of a run's evaluations, (M,): they depend on the seed, not on how training went."""
     root = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_STREAM)
     return jax.random.split(root, episodes or config.eval_episodes)
@@ -152,7 +152,7 @@ class Programs(NamedTuple):
     gather: Callable[[Run], Run]
     iteration: Callable[[Run], tuple[Run, Metrics]]
     inspect: Callable[[Any, Metrics], tuple[Metrics, Array, Array]]
-    evaluate: Callable[[Any, PRNGKeyArray], Episodes]
+    evaluate: Callable[[Any, Array], Episodes]
 
 
 def compile_programs(experiment: Experiment) -> Programs:

@@ -108,8 +108,8 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
             "actor_loss": loss,
             "entropy": entropy,
             "alpha": alpha,
-            "actor_grad_norm": optax.global_norm(actor_grad),
-            "critic_grad_norm": optax.global_norm(critic_grad),
+            "actor_grad_norm": optax.tree.norm(actor_grad),
+            "critic_grad_norm": optax.tree.norm(critic_grad),
         }
         return _step(state, grads), metrics
 

@@ -52,4 +52,4 @@ def parse_settings(kind: type, env_name: str, settings: Mapping[str, Any]) -> An
                 f"{env_name} setting {name} is {value!r}; "
                 f"it must be a {wanted.__name__}, such as {fields[name].default!r}"
             )
-    return kind(**settings)
+    return kind(**{name: type(fields[name].default)(value) for name, value in settings.items()})

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Key, PRNGKeyArray
 
 from goalward.envs.maze import Maze
 from goalward.types import EnvSpec
@@ -28,14 +28,15 @@ class Worlds(NamedTuple):
 
     state: Any
     goal: Array
-    key: PRNGKeyArray  # the key its episode was reset with
+    key: Key[Array, " N"]  # the key its episode was reset with
     steps: Array  # int32, steps taken in this episode
     terminated: Array
 
 
-def start(env: Env, keys: PRNGKeyArray) -> Worlds:
+def start(env: Env, keys: Key[Array, " N"]) -> Worlds:
     """Start one episode per key; `keys` has the shape (N,)."""
-    state, goal = jax.vmap(env.reset)(keys)
+    # Of an episode's key, 0 is folded in for its reset, 1 for the next episode, more for its other goals.
+    state, goal = jax.vmap(lambda key: env.reset(jax.random.fold_in(key, 0)))(keys)
     worlds = keys.shape[0]
     return Worlds(state, goal, keys, jnp.zeros(worlds, jnp.int32), jnp.zeros(worlds, bool))
 

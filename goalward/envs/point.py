@@ -41,7 +41,7 @@ class PointSettings:
             "drag": (self.drag, 1e-6, 1.0),
         }
         for name, (value, low, high) in limits.items():
-            if not low <= value <= high:
+            if not (low <= value <= high and np.isfinite(value)):
                 raise UserError(f"point maze setting {name} is {value}; it must lie in {low:g} … {high:g}")
 
 
@@ -123,5 +123,5 @@ def _cell(x: Array) -> Array:
 
 def _stop(old: Array, new: Array, is_wall) -> Array:
     """`new`, or the near side of the border between the two cells when `new` lies in a wall."""
-    border = _cell(old) + jnp.sign(new - old) * (0.5 - WALL_GAP)
+    border = jnp.round(old) + jnp.sign(new - old) * (0.5 - WALL_GAP)
     return jnp.where(is_wall(_cell(new)), border, new)
