@@ -125,11 +125,10 @@ def _train_defaults(words: list[str]) -> Train:
 
 def _value_of(flag: str, words: list[str]) -> str | None:
     """What follows a flag, as `--flag value` or `--flag=value`."""
-    for word, after in zip(words, [*words[1:], None], strict=True):
-        if word == flag:
-            return after
-        if word.startswith(flag + "="):
-            return word.partition("=")[2]
+    for i, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == flag:
+            return value if equals else next(iter(words[i + 1 :]), None)
     return None
 
 

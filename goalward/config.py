@@ -270,8 +270,9 @@ def _parse_fields(kind: Any, value: Any, source: str, path: str) -> Any:
     prefix = f"{path}." if path else ""
     for name in value:
         if name not in hints:
-            near = difflib.get_close_matches(name, hints, n=1)
-            hint = f"did you mean {near[0]!r}? The" if near else "the"
+            known = {leaf.rpartition(".")[2]: leaf for leaf in _names(TrainConfig)}
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {known[near[0]]!r}? The" if near else "the"
             raise UserError(
                 f"{source}: unknown setting {prefix + name!r}; {hint} settings here are {', '.join(hints)}"
             )
@@ -279,6 +280,14 @@ def _parse_fields(kind: Any, value: Any, source: str, path: str) -> Any:
     if required:
         raise UserError(f"{source}: {prefix}{required[0]} is missing")
     return kind(**{name: _parse(hints[name], item, source, prefix + name) for name, item in value.items()})
+
+
+def _names(kind: Any, prefix: str = "") -> list[str]:
+    """All settings of a configuration, those of its parts with a dot."""
+    names = []
+    for name, hint in get_type_hints(kind).items():
+        names += _names(hint, f"{name}.") if dataclasses.is_dataclass(hint) else [prefix + name]
+    return names
 
 
 def _has_no_default(entry: dataclasses.Field) -> bool:

@@ -19,10 +19,6 @@ def show(
 ) -> dict[str, Any] | None:
     """Follow a run to its end; returns the row of its last evaluation, if it came to one."""
     console = Console(quiet=quiet, highlight=False)
-    console.print(
-        f"[bold]{config.env}[/bold], depth {config.network.depth}, seed {config.seed} → {directory}",
-        soft_wrap=True,
-    )
     columns = (
         TextColumn("[bold]{task.fields[stage]}"),
         BarColumn(bar_width=30),
@@ -37,7 +33,10 @@ def show(
         task = bar.add_task("", total=total, stage="compiling", rates="")
         for report in reports:
             bar.update(task, completed=report.iteration, stage=f"epoch {report.epoch}/{config.epochs}")
-            if last is not None:
+            if last is None:
+                title = f"{config.env}, depth {config.network.depth}, seed {config.seed} → {directory}"
+                console.print(title, style="bold", soft_wrap=True)
+            else:
                 bar.update(task, rates=_rates(last, report))
             if report.evaluation is not None:
                 evaluated = report.row()
@@ -70,7 +69,7 @@ def print_evaluation(evaluation: Evaluation, title: str) -> None:
     """Print an evaluation as a table, a row for each goal and one for all."""
     table = Table(title=title)
     for name in ("goal", "episodes", "success", "at the end", "time at goal", "final distance"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in evaluation.by_goal:
         table.add_row("(" + ", ".join(f"{x:.2f}" for x in row["goal"]) + ")", *_cells(row))
     table.add_section()

@@ -1,0 +1,1 @@
+"""Measurements of speed, each against a limit measured in the same run."""
