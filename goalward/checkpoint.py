@@ -80,7 +80,7 @@ def restore(saved: Saved, like: Any) -> Any:
         if array.shape != leaf.shape or array.dtype != leaf.dtype:
             raise UserError(
                 f"checkpoint {saved.path} does not fit the run's config.json: "
-                f"{name} has shape {array.shape}, not {leaf.shape}"
+                f"{name} is {array.dtype} {array.shape}, not {leaf.dtype} {leaf.shape}"
             )
         arrays.append(jax.numpy.asarray(array))
     return jax.tree_util.tree_unflatten(treedef, arrays)
@@ -107,7 +107,7 @@ def verify(path: Path) -> None:
 
 def list_saved(folder: Path) -> list[Saved]:
     """All whole checkpoints, oldest first."""
-    paths = sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
+    paths = sorted(path for path in folder.glob("*") if path.name.isdigit() and path.is_dir())
     return [Saved(path, int(path.name), _read_state(path)) for path in paths]
 
 
@@ -151,7 +151,7 @@ def digest(arrays: dict[str, np.ndarray]) -> str:
     """SHA-256 over names, types, shapes and bytes of all arrays."""
     total = hashlib.sha256()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = arrays[name]
         total.update(f"{name} {array.dtype} {array.shape} ".encode())
         total.update(array.tobytes())
     return total.hexdigest()

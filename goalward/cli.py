@@ -163,7 +163,7 @@ def _extended(old: TrainConfig, args: Train) -> TrainConfig:
     """The settings of a resumed run: its own, but for its end. The length of an epoch stays."""
     new = args.settings
     same_end = replace(new, epochs=old.epochs, total_env_steps=old.total_env_steps)
-    if args.config or args.out or same_end != old:
+    if args.config or args.out or args.preset != Train.preset or same_end != old:
         raise UserError(
             f"--resume goes on with the settings in {args.resume}; "
             "only --epochs and --total-env-steps may change"

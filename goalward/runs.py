@@ -195,7 +195,7 @@ def read_metrics(directory: Path) -> list[dict[str, Any]]:
         ) from error
 
 
-def _scalars(row: Mapping[str, Any]) -> dict[str, float]:
+def _scalars(row: Mapping[str, Any]) -> dict[str, int | float]:
     return {name: value for name, value in row.items() if isinstance(value, (int, float))}
 
 

@@ -1,0 +1,33 @@
+"""Settings that hold for all tests; they must be made before anything imports JAX or goalward."""
+
+import os
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+# Two devices, so that the tests of sharding run on any machine; the second flag compiles three times as fast.
+FLAGS = "--xla_force_host_platform_device_count=2 --xla_cpu_use_fusion_emitters=false"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
+
+import jax  # noqa: E402
+import jaxtyping  # noqa: E402
+import optax  # noqa: E402
+
+jaxtyping.install_import_hook("goalward", "beartype.beartype")  # every annotated shape is checked
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Tests compile many small programs and run each for a moment.
+jax.config.update("jax_disable_most_optimizations", True)
+# A stale entry could hide a change of the code.
+jax.config.update("jax_enable_compilation_cache", False)
+
+
+def _with_standard_promotion(function):
+    def relaxed(*args, **kwargs):
+        with jax.numpy_dtype_promotion("standard"):
+            return function(*args, **kwargs)
+
+    return relaxed
+
+
+# Adam's bias correction raises a Python float to an int32 array, which strict promotion forbids.
+optax.tree.bias_correction = _with_standard_promotion(optax.tree.bias_correction)

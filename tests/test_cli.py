@@ -1,0 +1,301 @@
+"""The command line: what it prints, and one message with the right exit code for whatever goes wrong."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import toy
+
+from goalward import checkpoint, runs, train
+from goalward.cli import main
+from goalward.errors import DivergedError, MachineError
+
+FIGURES = ("success_rate", "time_at_goal", "final_distance", "episodes")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return toy.trained(tmp_path_factory)
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of a toy run, to damage."""
+    return toy.copy(trained, tmp_path / "run")
+
+
+@pytest.fixture
+def command(capsys, monkeypatch, tmp_path):
+    """Run one command in an empty folder; its exit code, standard output and standard error."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    def command(*words):
+        code = 0
+        try:
+            main([str(word) for word in words])
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return command
+
+
+@pytest.fixture
+def refused(command, tmp_path):
+    """Run a command that must fail, with one message that tells `told`, and leave the disk as it was."""
+
+    def refused(words, *told, code=2):
+        before = toy.contents(tmp_path)
+        found, out, error = command(*words)
+        assert found == code, error
+        assert len(out.splitlines()) <= 1, "nothing but, perhaps, the heading of a run"
+        text = " ".join(error.replace("│", " ").split())
+        assert all(part in text for part in told), text
+        assert "Traceback" not in error
+        is_line = error.strip().startswith("error: ") and len(error.strip().splitlines()) == 1
+        assert is_line != (text.count("For full helptext") == 1), "one message, ours or the parser's"
+        assert toy.contents(tmp_path) == before
+        assert list((tmp_path / "here").iterdir()) == []
+
+    return refused
+
+
+def test_help_and_refusals_are_quick_and_load_no_jax():
+    code = """
+import sys
+from goalward.cli import main
+for words in (["--help"], *([n, "--help"] for n in ("train", "eval", "envs", "digest", "quickstart")), ["x"]):
+    try:
+        main(words)
+    except SystemExit as end:
+        print("code", end.code)
+print("loaded:", sorted({"jax", "equinox", "optax", "orbax", "matplotlib"} & set(sys.modules)))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "loaded: []" in result.stdout
+    assert result.stdout.count("code 0") == 5
+    assert result.stdout.count("code 2") == 1
+    for name in ("train", "eval", "envs", "digest", "quickstart"):
+        assert f"\n  {name} " in result.stdout
+
+
+def test_the_module_and_the_script_are_the_same_command():
+    script = Path(sys.executable).with_name("goalward")
+    for start in ([sys.executable, "-m", "goalward"], [str(script)]):
+        result = subprocess.run([*start, "trian"], capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr.startswith("error: unknown command 'trian'; did you mean 'train'?")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("evla", ["'evla'", "did you mean 'eval'?", "train, eval, envs, digest"]),
+        ("frobnicate", ["'frobnicate'", "the commands are train"]),
+        ("train", ["no environment is named", "goalward envs"]),
+        ("train point_umaze", ["'point_umaze'", "did you mean", "point_u_maze"]),
+        ("train ant_u_maze", ["'ant_u_maze'", "did you mean", "point_u_maze"]),
+        ("train point_u_maze --eval-env zzz", ["'zzz'", "goalward envs"]),
+        ("train point_u_maze --depth -4", ["depth is -4", "use depth 4"]),
+        ("train point_u_maze --depth 0", ["depth is 0", "use depth 4"]),
+        ("train point_u_maze --depth 10", ["depth is 10", "use depth 8 or 12", "--block-size"]),
+        ("train point_u_maze --critic-depth 6", ["critic_depth is 6", "4 or 8"]),
+        ("train point_u_maze --batch-size 200000", ["batch_size is 200000", "--buffer-rows"]),
+        ("train point_u_maze --epochs 0", ["epochs is 0", "at least 1"]),
+        ("train point_u_maze --num-envs -1", ["num_envs is -1", "at least 1"]),
+        ("train point_u_maze --discount 1", ["discount is 1", "between 0 and 1"]),
+        ("train point_u_maze --seed one", ["--seed", "'one'"]),
+        ("train point_u_maze --dept 4", ["--dept", "--depth"]),
+        ("train point_u_maze --energy l3", ["l3", "sq_l2"]),
+        ("train point_u_maze --preset desktop", ["desktop", "paper"]),
+        ("train point_u_maze --env-settings drag", ["'drag'", "NAME=VALUE"]),
+        ("train point_u_maze --env-settings drug=1", ["'drug'", "drag"]),
+        ("train point_u_maze --env-settings step_size=big", ["step_size", "'big'", "float"]),
+        ("train point_u_maze --env-settings episode_length=-1", ["episode_length is -1"]),
+        ("train point_u_maze --config none.json", ["none.json", "cannot be read", "No such file"]),
+        ("train --resume none", ["none is not a run directory", "does not exist"]),
+        ("eval none", ["none is not a run directory", "does not exist"]),
+        ("eval", ["PATH", "required"]),
+        ("digest none", ["none is not a run directory"]),
+    ],
+)
+def test_a_mistake_is_told_in_one_message(refused, line, told):
+    refused(line.split(), *told)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.json", '{"env": "point_u_maze", "bach_size": 8}', ["'bach_size'", "did you mean 'batch_size'?"]),
+        ("a.toml", "[network]\ndeth = 8", ["'network.deth'", "did you mean 'network.depth'?", "critic_width"]),
+        ("a.json", '{"seed": "1"}', ["seed is '1'", "int"]),
+        ("a.json", '{"network": 4}', ["network must hold names and values, not 4"]),
+        ("a.json", "{", ["not valid JSON"]),
+        ("a.json", "[1]", ["must hold names and values"]),
+        ("a.toml", "seed = ", ["not valid TOML"]),
+        ("a.json", b"\xff\xfe", ["not valid JSON"]),
+    ],
+)
+def test_a_mistake_in_a_file_of_settings_is_told_with_its_place(refused, tmp_path, name, text, told):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    refused(["train", "point_u_maze", "--config", path], str(path), *told)
+
+
+def test_a_directory_that_is_not_empty_is_not_written_to(refused, run, tmp_path):
+    refused(["train", *toy.words(), "--out", run], f"{run} exists", f"--resume {run}", "--out")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("all of it")
+    refused(["train", *toy.words(), "--out", tmp_path / "mine"], "mine exists: it is not empty")
+    refused(["train", *toy.words(), "--out", tmp_path / "mine" / "thesis.tex"], "thesis.tex exists")
+
+
+@pytest.mark.parametrize("words", [["eval"], ["digest"], ["train", "--resume"]], ids=" ".join)
+def test_a_directory_that_is_no_run_is_refused(refused, tmp_path, words):
+    (tmp_path / "other").mkdir()
+    refused([*words, tmp_path / "other"], "other is not a run directory: it has no config.json")
+
+
+@pytest.mark.parametrize("words", [["eval"], ["digest"], ["train", "--resume"]], ids=" ".join)
+@pytest.mark.parametrize("how", ["missing", "truncated", "flipped"])
+def test_a_damaged_checkpoint_is_told_and_left_as_it_is(refused, run, words, how):
+    newest = toy.latest(run).path
+    name = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    toy.damage(name, how)
+    more = ["--epochs", "3"] if words[0] == "train" else []
+    told = str(name.relative_to(newest)), f"remove the folder {newest} to fall back"
+    refused([*words, run, *more], *told)
+
+
+@pytest.mark.parametrize("words", [["eval"], ["digest"], ["train", "--resume"]], ids=" ".join)
+def test_a_directory_of_another_format_is_refused(refused, run, words):
+    path = run / "config.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 7'))
+    refused([*words, run], "format is 7", "reads format 1", "meta.json")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--seed", 1], ["--depth", 8], ["point_u4_maze"], ["--out", "elsewhere"], ["--preset", "paper"],
+     ["--epochs", 4, "--total-env-steps", 500], ["--env-settings", "drag=0.2"]],
+    ids=lambda words: " ".join(map(str, words)),
+)  # fmt: skip
+def test_a_resume_with_another_setting_is_refused(refused, run, words):
+    refused(["train", "--resume", run, *words], "--epochs", "--total-env-steps")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--episodes", "0"], ["episodes is 0", "at least 1"]),
+        (["--episodes", "-3"], ["episodes is -3", "at least 1"]),
+        (["--episodes", "few"], ["--episodes", "few"]),
+        (["--env", "point_u_mase"], ["'point_u_mase'", "point_u_maze"]),
+        (["--env", "point_u4_maze"], ["trained on point_u_maze", "point_u4_maze has another maze"]),
+    ],
+)
+def test_an_evaluation_that_cannot_be_is_refused(refused, run, words, told):
+    refused(["eval", run, *words], *told)
+
+
+def test_a_full_disk_is_a_fault_of_the_machine(command, monkeypatch, tmp_path):
+    def write(path, arrays):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint, "_write_arrays", write)
+    code, _, error = command("train", *toy.words(), "--out", tmp_path / "run", "--json")
+    assert code == 1
+    assert error.count("error:") == 1
+    assert "No space left on device" in error
+    assert "Traceback" not in error
+    monkeypatch.undo()
+    assert command("train", "--resume", tmp_path / "run")[0] == 0
+    assert toy.latest(tmp_path / "run").iteration == 6
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(DivergedError("it"), 1), (MachineError("it"), 1), (MemoryError("it"), 1), (KeyboardInterrupt(), 130)],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_what_stops_a_run_has_one_message_and_its_exit_code(command, monkeypatch, tmp_path, fault, code):
+    def begin(session):
+        raise fault
+
+    monkeypatch.setattr(train.Session, "begin", begin)
+    found, _, error = command("train", *toy.words(), "--out", tmp_path / "run")
+    assert found == code
+    assert len(error.strip().splitlines()) == 1
+    assert error.strip() == "interrupted" if code == 130 else error.strip().endswith("it")
+
+
+def test_training_as_json_prints_one_object_and_nothing_else(command, trained, tmp_path):
+    code, out, _ = command("train", *toy.words(), "--out", tmp_path / "run", "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert result == json.loads(json.dumps(runs.read_metrics(tmp_path / "run")[-1] | {"run": result["run"]}))
+    assert result["run"] == str(tmp_path / "run")
+    assert toy.digest(tmp_path / "run") == toy.digest(trained), "flags and files give the same run"
+    again = json.loads(command("train", "--resume", tmp_path / "run", "--json")[1])
+    assert again == result, "a finished run has the same last evaluation"
+
+
+def test_training_prints_a_line_an_epoch(command, run):
+    code, out, _ = command("train", "--resume", run, "--epochs", 4)
+    assert code == 0
+    lines = " ".join(out.split())
+    for epoch, row in zip((3, 4), runs.read_metrics(run)[-2:], strict=True):
+        assert f"epoch {epoch}/4 {row['env_steps']} env steps {row['updates']} updates" in lines
+        assert f"success {row['success_rate']:.2f} time at goal {row['time_at_goal']:.1f}" in lines
+    assert runs.load_config(run) == toy.config()
+    assert "nothing to do" in command("train", "--resume", run)[1]
+
+
+def test_a_run_goes_by_default_to_a_new_directory_that_names_it(command):
+    assert command("train", *toy.words(), "--epochs", 1, "--total-env-steps", 40)[0] == 0
+    (directory,) = (Path.cwd() / "runs").iterdir()
+    assert directory.name.startswith("point_u_maze-d4-s0-")
+    assert runs.is_run(directory)
+
+
+def test_evaluations_hold_the_figures(command, run):
+    code, out, error = command("eval", run, "--json")
+    assert (code, error) == (0, "")
+    result = json.loads(out)
+    last = runs.read_metrics(run)[-1]
+    assert {name: result[name] for name in FIGURES} == pytest.approx({name: last[name] for name in FIGURES})
+    code, out, error = command("eval", run)
+    assert (code, error) == (0, "")
+    cells = out.split("│")
+    for row in [*result["by_goal"], result]:
+        for figure in (f"{row['success_rate']:.2f}", f"{row['time_at_goal']:.1f}", str(row["episodes"])):
+            assert any(cell.strip() == figure for cell in cells)
+    few = json.loads(command("eval", run, "--episodes", 2, "--best", "--json")[1])
+    assert few["episodes"] == sum(row["episodes"] for row in few["by_goal"]) == 2
+
+
+def test_environments_are_listed_with_their_sizes_and_settings(command):
+    code, out, error = command("envs", "--json")
+    assert (code, error) == (0, "")
+    rows = json.loads(out)
+    assert isinstance(rows, list)
+    assert "point_u_maze" in [row["name"] for row in rows]
+    assert all({"obs_dim", "goal_dim", "action_dim", "episode_length", "settings"} < row.keys() for row in rows)
+    code, table, error = command("envs")
+    assert (code, error) == (0, "")
+    assert all(row["name"] in table for row in rows)
+    assert "step_size=0.2" in table
+
+
+def test_equal_runs_have_equal_digests(command, run, trained):
+    assert command("digest", run) == (0, toy.digest(trained) + "\n", "")
+    code, out, _ = command("digest", run, "--json")
+    assert (code, json.loads(out)) == (0, {"iteration": 6, "digest": toy.digest(trained)})
+    command("train", "--resume", run, "--epochs", 3, "--json")
+    assert command("digest", run)[1] != toy.digest(trained) + "\n"

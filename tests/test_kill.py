@@ -1,0 +1,169 @@
+"""Runs that are killed or stopped at any moment end as if they had not been."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import toy
+
+from goalward import checkpoint, runs
+
+EPOCHS = 3
+# `goalward`, but the call number COUNT of MODULE.NAME touches MARK and then waits to be killed.
+BLOCKED = """
+import importlib, pathlib, sys, time
+module, name, count, mark, *words = sys.argv[1:]
+home, calls = importlib.import_module(module), []
+real = getattr(home, name)
+def blocked(*args, **kwargs):
+    calls.append(name)
+    if len(calls) == int(count):
+        pathlib.Path(mark).touch()
+        time.sleep(600)
+    return real(*args, **kwargs)
+setattr(home, name, blocked)
+from goalward.cli import main
+main(words)
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The same run without a break."""
+    directory = tmp_path_factory.mktemp("whole") / "run"
+    toy.run(directory, toy.epochs(EPOCHS))
+    return directory
+
+
+@pytest.fixture
+def start(tmp_path_factory):
+    """Start Python with some words; what still runs at the end of the test is killed."""
+    started = []
+    # As in this process; and what one process has compiled, the others need not.
+    cache = tmp_path_factory.getbasetemp() / "compiled"
+    env = os.environ | {
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+    def start(*words):
+        line = [sys.executable, *map(str, words)]
+        process = subprocess.Popen(line, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def training(directory):
+    """Words of `goalward` for the whole run."""
+    end = ["--epochs", EPOCHS, "--total-env-steps", EPOCHS * toy.ITERATIONS * toy.STEPS]
+    return ["train", *toy.words(), *end, "--out", directory]
+
+
+def wait_for(path, process):
+    """Poll until a file is there, while the process runs."""
+    end = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, f"{path} did not come"
+        time.sleep(0.002)
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def assert_same_end(directory, whole):
+    assert toy.latest(directory).iteration == EPOCHS * toy.ITERATIONS
+    assert toy.digest(directory) == toy.digest(whole)
+    assert toy.rows(directory) == toy.rows(whole)
+    assert not list(runs.checkpoints(directory).glob(".partial-*"))
+    assert not list(directory.glob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "count", "half_written", "iterations"),
+    [
+        ("goalward.runs", "lock", 1, False, []),
+        ("goalward.checkpoint", "_write_arrays", 1, True, []),
+        ("goalward.checkpoint", "_hashes", 2, True, [0]),
+        ("goalward.checkpoint", "_sync", 2, True, [0]),
+        ("goalward.checkpoint", "_sync_folder", 2, False, [0, 3]),
+        ("goalward.runs", "_scalars", 9, False, [0, 3]),
+    ],
+    ids=["before all", "no array yet", "no manifest yet", "no name yet", "not yet recorded", "half a table"],
+)
+def test_a_run_killed_at_a_bad_moment_ends_as_if_it_had_not_been(
+    whole, start, tmp_path, module, name, count, half_written, iterations
+):
+    directory, mark = tmp_path / "run", tmp_path / "mark"
+    process = start("-c", BLOCKED, module, name, count, mark, *training(directory))
+    wait_for(mark, process)
+    kill(process)
+    folder = runs.checkpoints(directory)
+    assert bool(list(folder.glob(".partial-*"))) is half_written
+    assert [saved.iteration for saved in checkpoint.list_saved(folder)] == iterations
+    for saved in checkpoint.list_saved(folder):
+        checkpoint.verify(saved.path)
+    toy.run(directory, toy.epochs(EPOCHS), resume=True)
+    assert_same_end(directory, whole)
+
+
+def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(whole, start, tmp_path):
+    directory = tmp_path / "run"
+    words = training(directory)
+    for path in ("checkpoints/00000000", "checkpoints/00000003/manifest.json"):
+        process = start("-m", "goalward", *words)
+        wait_for(directory / path, process)
+        kill(process)
+        words = ["train", "--resume", directory]
+    process = start("-m", "goalward", *words)
+    _, error = process.communicate()
+    assert process.returncode == 0, error
+    assert_same_end(directory, whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_tells_how_to_go_on(whole, start, tmp_path, number):
+    directory = tmp_path / "run"
+    # So many epochs that it cannot end by itself before the signal comes.
+    more = ["--epochs", 1000, "--total-env-steps", 1000 * toy.ITERATIONS * toy.STEPS]
+    process = start("-m", "goalward", "train", *toy.words(), *more, "--out", directory)
+    wait_for(directory / "checkpoints" / "00000000", process)
+    process.send_signal(number)
+    out, error = process.communicate()
+    assert process.returncode == 0, error
+    assert error.rstrip().endswith(f"stopped and saved; go on with: goalward train --resume {directory}")
+    assert "Traceback" not in out + error
+    stopped = toy.latest(directory)
+    assert 0 < stopped.iteration < 1000 * toy.ITERATIONS
+    checkpoint.verify(stopped.path)
+    epochs = stopped.iteration // toy.ITERATIONS + 1
+    toy.run(directory, toy.epochs(epochs), resume=True)
+    assert toy.latest(directory).iteration == epochs * toy.ITERATIONS
+    toy.run(tmp_path / "whole", toy.epochs(epochs))
+    assert toy.digest(directory) == toy.digest(tmp_path / "whole")
+    assert toy.rows(directory) == toy.rows(tmp_path / "whole")
+
+
+def test_a_second_signal_ends_the_process_at_once(start, tmp_path):
+    directory, mark = tmp_path / "run", tmp_path / "mark"
+    process = start("-c", BLOCKED, "goalward.checkpoint", "_hashes", 2, mark, *training(directory))
+    wait_for(mark, process)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+    _, error = process.communicate()
+    assert process.returncode == 130
+    assert "once more to stop at once" in error
+    assert error.rstrip().endswith("interrupted")
+    assert toy.latest(directory).iteration == 0

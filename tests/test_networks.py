@@ -1,0 +1,264 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import erf
+
+from goalward.agents.core import architectures
+from goalward.config import NetworkConfig
+from goalward.errors import UserError
+from goalward.networks import (
+    ACTIVATIONS,
+    LOG_STD_MAX,
+    LOG_STD_MIN,
+    UNROLLED_BLOCKS,
+    Actor,
+    Architecture,
+    Critic,
+    Layer,
+    LayerNorm,
+    Trunk,
+    check_depth,
+    sample_action,
+)
+
+KEY = jax.random.key(0)
+IN, OUT = 3, 5
+SMALL = Architecture(depth=4, width=8, block_size=2)
+# More blocks than one unrolled stretch of the scan, and not a multiple of it.
+DEEP = SMALL._replace(depth=2 * (UNROLLED_BLOCKS + 2))
+X = jnp.array([0.5, -1.2, 0.3])
+
+ACTIVATIONS_FLOAT64 = {
+    "swish": lambda x: x / (1 + np.exp(-x)),
+    "relu": lambda x: np.maximum(x, 0),
+    # JAX's default is the tanh approximation, within 1e-3 of the exact form.
+    "gelu": lambda x: x * (1 + erf(x / np.sqrt(2))) / 2,
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "tanh": np.tanh,
+}
+
+
+def unrolled(trunk, x):
+    """y = head(x_N), x_{n+1} = x_n + block(x_n), x_0 = stem(x): plain loops in float64."""
+
+    def layer(leaves, x):
+        x = x @ leaves.dense.weight + leaves.dense.bias
+        if leaves.norm is not None:
+            x = (x - x.mean()) / np.sqrt(x.var() + 1e-6) * leaves.norm.scale + leaves.norm.offset
+        return x / (1 + np.exp(-x))
+
+    trunk = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), trunk)
+    x = layer(trunk.stem, np.asarray(x, np.float64))
+    blocks, layers = trunk.blocks.dense.weight.shape[:2]
+    for n in range(blocks):
+        y = x
+        for s in range(layers):
+            y = layer(jax.tree.map(lambda leaf, n=n, s=s: leaf[n, s], trunk.blocks), y)
+        x = x + y if trunk.residual else y
+    return x @ trunk.head.weight + trunk.head.bias
+
+
+def shape_of(kind, *sizes):
+    return jax.eval_shape(lambda: kind(*sizes, KEY))
+
+
+def random_leaves(shape, scale=0.5):
+    """Random leaves everywhere, so that zero biases and unit scales cannot hide a mistake."""
+    random = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: np.float32(scale * random.standard_normal(leaf.shape)), shape)
+
+
+call = jax.jit(lambda module, *inputs: module(*inputs))
+draw_action = jax.jit(sample_action)
+log_prob_gradient = jax.jit(jax.grad(lambda mean, log_std: jnp.sum(sample_action(mean, log_std, KEY)[1])))
+
+
+@pytest.mark.parametrize(("depth", "block_size"), [(1, 1), (4, 4), (12, 4), (6, 3)])
+def test_depth_counts_the_layers_in_blocks(depth, block_size):
+    trunk = shape_of(Trunk, IN, OUT, SMALL._replace(depth=depth, block_size=block_size))
+    assert trunk.blocks.dense.weight.shape == (depth // block_size, block_size, 8, 8)
+    assert trunk.blocks.norm.scale.shape == (depth // block_size, block_size, 8)
+    assert trunk.stem.dense.weight.shape == (IN, 8)
+    assert trunk.head.weight.shape == (8, OUT)
+
+
+@pytest.mark.parametrize(
+    ("depth", "block_size", "nearest"),
+    [(-4, 4, "4"), (0, 4, "4"), (3, 4, "4"), (6, 4, "4 or 8"), (5, 2, "4 or 6"), (1000, 7, "994 or 1001")],
+)
+def test_invalid_depth_names_the_nearest_valid_ones(depth, block_size, nearest):
+    with pytest.raises(UserError, match=f"depth is {depth},.*use depth {nearest},"):
+        check_depth(depth, block_size)
+    with pytest.raises(UserError, match=f"use depth {nearest},"):
+        shape_of(Trunk, IN, OUT, SMALL._replace(depth=depth, block_size=block_size))
+
+
+@pytest.mark.parametrize("block_size", [0, -4])
+def test_invalid_block_size_is_named(block_size):
+    with pytest.raises(UserError, match=f"block_size is {block_size}; .*at least 1"):
+        check_depth(4, block_size)
+
+
+@pytest.mark.parametrize("changes", [{}, {"residual": False}, {"layer_norm": False}])
+def test_scanned_trunk_equals_the_unrolled_loop(changes):
+    trunk = random_leaves(shape_of(Trunk, IN, OUT, DEEP._replace(**changes)))
+    np.testing.assert_allclose(call(trunk, X), unrolled(trunk, X), rtol=1e-3, atol=1e-5)
+
+
+def test_jit_changes_nothing():
+    trunk = random_leaves(shape_of(Trunk, IN, OUT, SMALL))
+    with jax.disable_jit():
+        plain = trunk(X)
+    np.testing.assert_allclose(call(trunk, X), plain, rtol=1e-5, atol=1e-6)
+
+
+def test_remat_changes_neither_values_nor_gradients():
+    @jax.jit
+    def value_and_gradient(trunk):
+        return jax.value_and_grad(lambda trunk: jnp.sum(trunk(X) ** 2))(trunk)
+
+    plain, remat = (
+        value_and_gradient(random_leaves(shape_of(Trunk, IN, OUT, SMALL._replace(remat=remat))))
+        for remat in (False, True)
+    )
+    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(remat), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_without_blocks_the_residual_trunk_is_stem_and_head():
+    def blockless(residual):
+        trunk = random_leaves(shape_of(Trunk, IN, OUT, SMALL._replace(residual=residual)))
+        zeros = jax.tree.map(np.zeros_like, trunk.blocks)
+        leaves = jax.tree.leaves((trunk.stem, zeros, trunk.head))
+        return jax.tree.unflatten(jax.tree.structure(trunk), leaves)
+
+    trunk = blockless(residual=True)
+    short = jax.jit(lambda trunk, x: trunk.head(trunk.stem(x)))(trunk, X)
+    np.testing.assert_allclose(call(trunk, X), short, rtol=1e-5, atol=1e-6)
+    cut = call(blockless(residual=False), X)
+    np.testing.assert_allclose(cut, trunk.head.bias, rtol=1e-5, atol=1e-6)
+    assert np.abs(cut - short).max() > 1e-2
+
+
+def test_layer_norm_off_has_no_norm_parameters():
+    with_norm, without = (
+        shape_of(Trunk, IN, OUT, SMALL._replace(layer_norm=layer_norm)) for layer_norm in (True, False)
+    )
+    assert without.stem.norm is None
+    assert without.blocks.norm is None
+    assert len(jax.tree.leaves(with_norm)) - len(jax.tree.leaves(without)) == 4
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_is_the_function_it_is_named_for(name):
+    layer = random_leaves(shape_of(Layer, IN, SMALL._replace(layer_norm=False, activation=name)))
+    inside = np.asarray(X, np.float64) @ layer.dense.weight + layer.dense.bias
+    tolerance = 1e-3 if name == "gelu" else 1e-6
+    np.testing.assert_allclose(call(layer, X), ACTIVATIONS_FLOAT64[name](inside), atol=tolerance)
+
+
+def test_layers_start_different_and_uniform_in_one_over_root_fan_in():
+    trunk = jax.jit(lambda: Trunk(IN, OUT, SMALL._replace(width=64), KEY))()
+    for dense, fan_in in ((trunk.stem.dense, IN), (trunk.blocks.dense, 64), (trunk.head, 64)):
+        bound = fan_in**-0.5
+        assert 0.99 * bound < np.abs(dense.weight).max() <= bound
+        np.testing.assert_allclose(np.var(dense.weight), bound**2 / 3, rtol=0.25)
+        assert not np.any(dense.bias)
+    first_rows = np.asarray(trunk.blocks.dense.weight)[:, :, 0].reshape(4, 64)
+    assert len(np.unique(first_rows)) > 250
+
+
+def test_stem_biases_are_drawn_like_its_weights_on_request():
+    trunk = jax.jit(lambda: Trunk(IN, OUT, SMALL._replace(width=64, stem_bias=True), KEY))()
+    bias, bound = np.asarray(trunk.stem.dense.bias), IN**-0.5
+    assert 0.9 * bound < np.abs(bias).max() <= bound
+    np.testing.assert_allclose(np.var(bias), bound**2 / 3, rtol=0.35)
+    assert not np.intersect1d(bias, trunk.stem.dense.weight).size
+    assert not np.any(trunk.blocks.dense.bias)
+    assert not np.any(trunk.head.bias)
+
+
+def test_layer_norm_gives_mean_zero_and_variance_one():
+    norm = LayerNorm(64)
+    out = call(norm, np.float32(100 + 7 * np.random.default_rng(0).standard_normal(64)))
+    np.testing.assert_allclose(np.mean(out), 0, atol=1e-5)
+    np.testing.assert_allclose(np.var(out), 1, rtol=1e-4)
+
+
+def test_encoders_map_each_row_alone():
+    random = np.random.default_rng(0)
+    obs, action, goal = (np.float32(random.standard_normal((6, dim))) for dim in (4, 2, 3))
+    critic = random_leaves(shape_of(Critic, 4, 2, 3, 7, SMALL))
+    phi = jax.jit(Critic.encode_sa)(critic, obs, action)
+    psi = jax.jit(Critic.encode_g)(critic, goal)
+    assert phi.shape == psi.shape == (6, 7)
+    np.testing.assert_allclose(phi[2], unrolled(critic.phi, [*obs[2], *action[2]]), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(psi[5], unrolled(critic.psi, goal[5]), rtol=1e-3, atol=1e-4)
+
+
+def test_actor_log_std_stays_within_its_range_and_fills_it():
+    actor = random_leaves(shape_of(Actor, 4, 3, 2, SMALL), scale=30.0)
+    random = np.random.default_rng(0)
+    obs, goal = (np.float32(100 * random.standard_normal((64, dim))) for dim in (4, 3))
+    mean, log_std = call(actor, obs, goal)
+    assert mean.shape == log_std.shape == (64, 2)
+    assert log_std.min() == LOG_STD_MIN == -5
+    assert log_std.max() == LOG_STD_MAX == 2
+
+
+def test_actor_splits_its_output_into_mean_and_log_std():
+    actor = random_leaves(shape_of(Actor, 4, 3, 2, SMALL), scale=0.2)
+    obs, goal = np.full((64, 4), 0.3, np.float32), np.full((64, 3), -0.2, np.float32)
+    mean, log_std = call(actor, obs, goal)
+    out = unrolled(actor.trunk, [*obs[0], *goal[0]])
+    np.testing.assert_allclose(mean[0], out[:2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(log_std[0], -5 + 3.5 * (np.tanh(out[2:]) + 1), rtol=1e-4, atol=1e-5)
+
+
+def test_log_prob_is_the_density_of_the_squashed_normal():
+    """π(a) = N(atanh a; mean, σ²) / (1 − a²), in float64."""
+    mean, log_std = np.tile(np.float32([[[-0.8, 0.1, 0.6]], [[-1.5, -0.7, -3.0]]]), (1, 500, 1))
+    action, log_prob = draw_action(mean, log_std, KEY)
+    a, m, s = (np.asarray(x, np.float64) for x in (action, mean, np.exp(log_std)))
+    normal = np.exp(-0.5 * ((np.arctanh(a) - m) / s) ** 2) / (s * np.sqrt(2 * np.pi))
+    np.testing.assert_allclose(log_prob, np.log(normal / (1 - a**2)).sum(axis=-1), atol=2e-4)
+
+
+def test_density_integrates_to_one():
+    """The trapezoid rule, on the samples themselves as the grid."""
+    mean, log_std = np.full((20_000, 1), 0.3, np.float32), np.full((20_000, 1), -0.5, np.float32)
+    action, log_prob = (np.asarray(x, np.float64) for x in draw_action(mean, log_std, KEY))
+    order = np.argsort(action[:, 0])
+    assert np.trapezoid(np.exp(log_prob)[order], action[order, 0]) == pytest.approx(1, abs=2e-3)
+
+
+@pytest.mark.parametrize("log_std", [LOG_STD_MIN, LOG_STD_MAX])
+def test_log_prob_and_its_gradient_are_finite_for_huge_means(log_std):
+    mean = np.float32([[1e6], [-1e6], [30.0], [-30.0], [0.0]])
+    log_stds = np.full_like(mean, log_std)
+    action, log_prob = draw_action(mean, log_stds, KEY)
+    gradient = log_prob_gradient(mean, log_stds)
+    assert np.all(np.isfinite(log_prob))
+    assert np.all(np.isfinite(gradient))
+    assert np.all(np.abs(action) <= 1)
+
+
+def test_actor_and_critic_sizes_are_independent():
+    shared = NetworkConfig(depth=8, width=32, remat=True, activation="relu", stem_bias=True)
+    assert architectures(shared)[0] == architectures(shared)[1]
+    assert architectures(shared)[0] == Architecture(
+        depth=8, width=32, activation="relu", stem_bias=True, remat=True
+    )
+    config = NetworkConfig(depth=8, width=32, actor_depth=4, critic_width=16)
+    actor, critic = architectures(config)
+    assert (actor.depth, actor.width, critic.depth, critic.width) == (4, 32, 8, 16)
+    config = NetworkConfig(depth=8, width=32, critic_depth=12, actor_width=64)
+    actor, critic = architectures(config)
+    assert (actor.depth, actor.width, critic.depth, critic.width) == (8, 64, 12, 32)
+
+
+@pytest.mark.parametrize("name", ["depth", "actor_depth", "critic_depth"])
+def test_invalid_depth_names_its_setting(name):
+    with pytest.raises(UserError, match=f"^{name} is 6,.* use {name} 4 or 8,"):
+        architectures(NetworkConfig(**{name: 6}))
