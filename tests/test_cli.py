@@ -97,7 +97,6 @@ def test_the_module_and_the_script_are_the_same_command():
     ("line", "told"),
     [
         ("evla", ["'evla'", "did you mean 'eval'?", "train, eval, envs, digest"]),
-        ("frobnicate", ["'frobnicate'", "the commands are train"]),
         ("train", ["no environment is named", "goalward envs"]),
         ("train point_umaze", ["'point_umaze'", "did you mean", "point_u_maze"]),
         ("train ant_u_maze", ["'ant_u_maze'", "did you mean", "point_u_maze"]),
@@ -243,7 +242,7 @@ def test_training_as_json_prints_one_object_and_nothing_else(command, trained, t
     assert result["run"] == str(tmp_path / "run")
     assert toy.digest(tmp_path / "run") == toy.digest(trained), "flags and files give the same run"
     again = json.loads(command("train", "--resume", tmp_path / "run", "--json")[1])
-    assert again == result, "a finished run has the same last evaluation"
+    assert again == result
 
 
 def test_training_prints_a_line_an_epoch(command, run):
