@@ -188,27 +188,31 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-# Smallest value of each number; a number may be None where its default is.
-_AT_LEAST = {
-    "seed": 0, "total_env_steps": 1, "epochs": 1, "num_envs": 1, "steps_per_iteration": 1,
-    "updates_per_iteration": 1, "steps_per_goal": 1, "batch_size": 2, "buffer_rows": 3, "prefill_rows": 3,
-    "eval_episodes": 1, "keep_last": 1, "width": 1, "actor_width": 1, "critic_width": 1,
-    "block_size": 1, "repr_dim": 1, "logsumexp_penalty": 0.0,
+_INT32 = 2**31 - 1  # step counters are of this type
+_FINITE = 1e30
+
+# Range of each number, both ends included; a number may be None where its default is.
+_RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**32 - 1), "total_env_steps": (1, _INT32), "epochs": (1, _INT32), "num_envs": (1, _INT32),
+    "steps_per_iteration": (1, _INT32), "updates_per_iteration": (1, _INT32), "steps_per_goal": (1, _INT32),
+    "batch_size": (2, _INT32), "buffer_rows": (3, _INT32), "prefill_rows": (3, _INT32),
+    "eval_episodes": (1, _INT32), "keep_last": (1, _INT32), "width": (1, _INT32), "actor_width": (1, _INT32),
+    "critic_width": (1, _INT32), "block_size": (1, _INT32), "repr_dim": (1, _INT32),
+    "logsumexp_penalty": (0.0, _FINITE), "target_entropy": (-_FINITE, _FINITE),
+    "actor_random_goals": (0.0, 1.0),
 }  # fmt: skip
 
 
 def check(config: TrainConfig) -> None:
     """Raise `UserError` for a number out of range, or sizes that do not go together."""
     for part in (config, config.network, config.crl):
-        for name, low in _AT_LEAST.items():
+        for name, (low, high) in _RANGES.items():
             value = getattr(part, name, None)
-            if value is not None and not value >= low:
-                raise UserError(f"{name} is {value}; it must be at least {low}")
+            if value is not None and not low <= value <= high:
+                raise UserError(f"{name} is {value}; it must lie in {low:,} … {high:,}")
     for name in ("actor_lr", "critic_lr", "alpha_lr"):
         if not 0 < getattr(config.crl, name) < 1:
-            raise UserError(f"{name} is {getattr(config.crl, name)}; it must lie between 0 and 1")
-    if not 0 <= config.crl.actor_random_goals <= 1:
-        raise UserError(f"actor_random_goals is {config.crl.actor_random_goals}; it must lie in 0 … 1")
+            raise UserError(f"{name} is {getattr(config.crl, name)}; it must lie between 0 and 1, without both")
     if not 0 < config.crl.discount < 1:
         raise UserError(f"discount is {config.crl.discount}; it must lie between 0 and 1, without both")
     for name in ("steps_per_iteration", "prefill_rows"):

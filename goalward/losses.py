@@ -37,7 +37,8 @@ def _pairwise_sq_distance(phi: Float[Array, "B R"], psi: Float[Array, "C R"]) ->
     centre = jax.lax.stop_gradient(jnp.mean(psi, axis=0, keepdims=True))
     phi, psi = phi - centre, psi - centre
     norms = jnp.sum(phi**2, axis=-1)[:, None] + jnp.sum(psi**2, axis=-1)[None, :]
-    return jnp.maximum(norms - 2 * phi @ psi.T, 0.0)
+    # Full precision on accelerators too: the difference of large numbers is taken.
+    return jnp.maximum(norms - 2 * jnp.matmul(phi, psi.T, precision="highest"), 0.0)
 
 
 def _distance(sq_distance: Array) -> Array:

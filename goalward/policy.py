@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
 from goalward import checkpoint, envs, runs
 from goalward.errors import UserError
 from goalward.evaluate import Evaluation, summarise
-from goalward.train import Experiment, build, evaluate_policy, evaluation_keys, init
+from goalward.train import Experiment, Run, build, evaluate_policy, evaluation_keys, init
 from goalward.types import EnvSpec
 
 
@@ -39,18 +38,17 @@ class Policy(NamedTuple):
 
 def load_policy(directory: str | Path, *, best: bool = False) -> Policy:
     """Load the latest policy of a run directory, or the best one. Raises `UserError` if it has none."""
-    experiment, agent, _ = load_agent(Path(directory), best=best)
-    act = jax.jit(lambda obs, goal: experiment.agent.act_greedily(agent, obs, goal))
+    experiment, run = load_run(Path(directory), best=best)
+    act = jax.jit(lambda obs, goal: experiment.agent.act_greedily(run.agent, obs, goal))
     return Policy(experiment.env.spec, act)
 
 
-def load_agent(directory: Path, *, best: bool = False) -> tuple[Experiment, Any, int]:
-    """Experiment, agent state and iteration of a run's latest (or best) checkpoint."""
+def load_run(directory: Path, *, best: bool = False) -> tuple[Experiment, Run]:
+    """Experiment and state of a run's latest (or best) checkpoint. Raises `UserError` if it has none."""
     experiment = build(runs.load_config(directory))
     folder = runs.checkpoints(directory)
     saved = checkpoint.best(folder) if best else checkpoint.latest(folder)
-    run = checkpoint.restore(saved, jax.eval_shape(lambda: init(experiment)))
-    return experiment, jax.tree.map(jnp.asarray, run.agent), saved.iteration
+    return experiment, checkpoint.restore(saved, jax.eval_shape(lambda: init(experiment)))
 
 
 def evaluate(
@@ -62,12 +60,12 @@ def evaluate(
     """
     if episodes is not None and episodes < 1:
         raise UserError(f"episodes is {episodes}; it must be at least 1")
-    experiment, agent, _ = load_agent(directory, best=best)
+    experiment, run = load_run(directory, best=best)
     if env is not None:
         other = envs.make(env, experiment.config.env_settings)
         if other.maze and experiment.env.maze and other.maze.walls.shape != experiment.env.maze.walls.shape:
             raise UserError(f"{directory} was trained on {experiment.env.name}; {env} has another maze")
         experiment = experiment._replace(eval_env=other)
     keys = evaluation_keys(experiment.config, episodes)
-    table, _ = jax.jit(lambda keys: evaluate_policy(experiment, agent, keys))(keys)
+    table, _ = jax.jit(lambda keys: evaluate_policy(experiment, run.agent, keys))(keys)
     return summarise(table, experiment.eval_env.spec.episode_length)

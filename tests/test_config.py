@@ -79,7 +79,7 @@ def test_settings_survive_a_file():
     for part, name, hint in settings():
         default = getattr(PARTS[part]("x") if part == "" else PARTS[part](), name)
         value = another(name, hint, default)
-        assert value != default
+        assert value != default or name == "agent"  # there is but one
         changed = merge(changed, {part: {name: value}} if part else {name: value})
     for values in ({"env": "x"}, toy.SETTINGS, changed):
         config = from_dict(values, "test")
@@ -139,7 +139,7 @@ def test_a_missing_environment_is_told():
         from_dict({"seed": 1}, "my.json")
 
 
-@pytest.mark.parametrize(("part", "name", "hint"), settings(), ids=lambda value: str(value))
+@pytest.mark.parametrize(("part", "name", "hint"), list(settings()), ids=lambda value: str(value))
 def test_a_value_of_a_wrong_type_is_told_with_its_place(part, name, hint):
     allowed = get_args(hint) if get_origin(hint) is types.UnionType else (get_origin(hint) or hint,)
     # JSON has these types; a whole number will do for a float, but true and false are no numbers.

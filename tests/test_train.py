@@ -252,7 +252,7 @@ def test_a_number_that_is_not_finite_stops_the_run_and_can_be_reproduced(tmp_pat
     assert not np.isfinite(train.reproduce(directory)["critic_loss"][0])
     assert toy.latest(directory).iteration == 0, "no checkpoint of a diverged state"
     assert len(runs.read_metrics(directory)) == 1
-    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(policy.load_agent(directory)[1]))
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(policy.load_run(directory)[1].agent))
 
 
 @pytest.mark.parametrize(

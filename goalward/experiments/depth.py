@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from goalward import runs
 from goalward.experiments import figures
-from goalward.policy import load_agent
+from goalward.policy import load_run
 
 LAST = 5  # a run's score is the mean of its last evaluations, so many
 THERE = 0.25  # time at goal, as a share, that counts as having got there
@@ -183,8 +183,8 @@ def draw_maps(curves: Sequence[Curve], path: Path) -> None:
     for axes, depth in zip(figure.subplots(1, 2), (depths[0], depths[-1]), strict=True):
         group = sorted((curve for curve in curves if curve.depth == depth), key=Curve.score)
         curve = group[len(group) // 2]
-        experiment, agent, _ = load_agent(curve.directory)
-        figures.draw_distances(axes, experiment, agent, figures.farthest_goal(figures.maze_of(experiment)))
+        experiment, run = load_run(curve.directory)
+        figures.draw_distances(axes, experiment, run.agent, figures.farthest_goal(figures.maze_of(experiment)))
         axes.set_title(f"depth {depth}, seed {curve.seed}: {curve.score():.2f} at goal")
     figure.savefig(path, dpi=150)
 

@@ -138,5 +138,7 @@ def maze_of(experiment: Experiment) -> Maze:
 
 def farthest_goal(maze: Maze) -> np.ndarray:
     """The goal cell with the longest way from its start, (2,)."""
-    ways = [distances_from(maze.walls, tuple(start))[tuple(goal)] for start, goal in maze.pairs]
+    ways = [
+        distances_from(maze.walls, (row, column))[tuple(goal)] for (row, column), goal in maze.pairs.tolist()
+    ]
     return maze.pairs[int(np.argmax(ways)), 1]

@@ -15,7 +15,7 @@ from goalward import runs
 from goalward.config import PRESETS, TrainConfig, from_dict
 from goalward.evaluate import summarise
 from goalward.experiments import figures
-from goalward.policy import load_agent
+from goalward.policy import load_run
 from goalward.progress import print_evaluation, print_summary, show
 from goalward.train import Experiment, evaluate_policy, train
 
@@ -48,18 +48,17 @@ def run(
     show(train(settings, directory, should_stop=enough), settings, directory, quiet=quiet)
     if should_stop():
         raise KeyboardInterrupt
-    experiment, agent, _ = load_agent(directory)
+    experiment, state = load_run(directory)
     keys = jax.random.split(jax.random.key(seed + 1), EPISODES)
-    episodes, obs = jax.jit(partial(evaluate_policy, experiment))(agent, keys)
+    episodes, obs = jax.jit(partial(evaluate_policy, experiment))(state.agent, keys)
     evaluation = summarise(episodes, experiment.env.spec.episode_length)
-    _draw(directory, experiment, agent, np.asarray(obs[:, :TRACKS]), np.asarray(episodes.goal[:TRACKS]))
-    last = runs.read_metrics(directory)[-1]
+    _draw(directory, experiment, state.agent, np.asarray(obs[:, :TRACKS]), np.asarray(episodes.goal[:TRACKS]))
     summary = {
         "success_rate": evaluation.success_rate,
         "time_at_goal": evaluation.time_at_goal,
         "seconds": round(time.monotonic() - begun, 1),
-        "env_steps": last["env_steps"],
-        "updates": last["updates"],
+        "env_steps": int(state.env_steps),
+        "updates": int(state.updates),
     }
     runs.save_summary(directory, summary)
     if not quiet:

@@ -1,0 +1,204 @@
+"""Figures, the quickstart and the depth study, on toy runs and on curves made by hand."""
+
+import json
+import math
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy
+import tyro
+from PIL import Image
+
+from goalward import cli, envs, runs
+from goalward.errors import UserError
+from goalward.experiments import depth, figures, quickstart
+from goalward.policy import load_run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return toy.trained(tmp_path_factory)
+
+
+def assert_picture(path, frames=1):
+    """A picture that can be read, and that shows more than one colour."""
+    with Image.open(path) as image:
+        assert getattr(image, "n_frames", 1) == frames
+        assert min(image.size) > 100
+        assert len(image.convert("RGB").getcolors(2**24)) > 3
+
+
+def test_a_learning_curve_is_drawn(trained, tmp_path):
+    figures.learning_curve(runs.read_metrics(trained), tmp_path / "curve.png")
+    assert_picture(tmp_path / "curve.png")
+
+
+def test_tracks_and_their_animation_are_drawn(tmp_path):
+    maze = envs.make("point_u_maze").maze
+    obs = np.random.default_rng(0).uniform(-1, 1, (7, 4, 2))
+    goals = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    figures.trajectories(maze, obs, goals, tmp_path / "tracks.png")
+    assert_picture(tmp_path / "tracks.png")
+    figures.animation(maze, obs, goals, tmp_path / "moving.gif", frames=5)
+    assert_picture(tmp_path / "moving.gif", frames=5)
+    colours = figures.goal_colours(goals)
+    assert len(np.unique(colours, axis=0)) == 2
+    np.testing.assert_array_equal(colours[0], colours[2])
+
+
+def test_learned_distances_are_missing_in_walls_and_only_there(trained):
+    experiment, run = load_run(trained)
+    agent = run.agent
+    maze = figures.maze_of(experiment)
+    goal_cell = figures.farthest_goal(maze)
+    values, n = figures.distances(experiment, agent, goal_cell), figures.PER_CELL
+    assert values.shape == (5 * n, 5 * n)
+    for row, column in np.ndindex(values.shape):
+        assert np.isnan(values[row, column]) == maze.walls[row // n, column // n]
+    cell = np.array([1.0, 2.0]) + (np.array([3, 5]) + 0.5) / n - 0.5
+    obs, goal = (jnp.asarray(figures.from_cells(maze, x)[None], jnp.float32) for x in (cell, goal_cell))
+    np.testing.assert_allclose(
+        values[n + 3, 2 * n + 5], -experiment.agent.value(agent, obs, goal)[0], rtol=1e-4, atol=1e-4
+    )
+
+
+def test_a_map_of_distances_to_each_goal_is_drawn(trained, tmp_path):
+    experiment, run = load_run(trained)
+    agent = run.agent
+    cells = list(figures.maze_of(experiment).pairs[:2, 1])
+    figures.distance_map(experiment, agent, cells, tmp_path / "map.png")
+    assert_picture(tmp_path / "map.png")
+
+
+@pytest.mark.parametrize(("name", "cell"), [("u_maze", [3, 1]), ("u4_maze", [4, 1]), ("u3_maze", [3, 1])])
+def test_the_farthest_goal_is_the_one_with_the_longest_way(name, cell):
+    np.testing.assert_array_equal(figures.farthest_goal(envs.make(f"point_{name}").maze), cell)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The quickstart at toy size."""
+    monkeypatch.setattr(quickstart, "config", lambda seed: toy.config(seed=seed))
+    for name, value in {"TIME_LIMIT": 60.0, "TARGET": 2.0, "EPISODES": 8, "TRACKS": 4}.items():
+        monkeypatch.setattr(quickstart, name, value)
+
+
+def test_the_quickstart_trains_draws_and_sums_up(small, tmp_path, capsys):
+    directory = tmp_path / "quickstart"
+    summary = quickstart.run(directory, 0)
+    out = capsys.readouterr().out
+    assert json.loads((directory / "summary.json").read_text()) == summary
+    assert 0 <= summary["success_rate"] <= 1
+    assert 0 <= summary["time_at_goal"] <= 20
+    assert (summary["env_steps"], summary["updates"]) == (320, 12)
+    assert 0 < summary["seconds"] < 60
+    assert f"success rate {summary['success_rate']:.2f}" in out
+    for name in quickstart.PICTURES:
+        assert_picture(directory / name, frames=20 if name.endswith("gif") else 1)
+        assert name in out.replace("\n", "")
+    # Another quickstart takes its place, whatever its seed.
+    quickstart.run(directory, 1, quiet=True)
+    assert runs.load_config(directory).seed == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_the_quickstart_ends_when_the_maze_is_solved_or_the_time_is_over(small, monkeypatch, tmp_path):
+    for name, value in {"TARGET": 0.0, "TIME_LIMIT": 0.0}.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(quickstart, name, value)
+            patch.setattr(quickstart, "_draw", lambda *rest: None)
+            summary = quickstart.run(tmp_path / name, 0, quiet=True)
+        # It ends after the first iteration, which no evaluation follows.
+        assert (summary["updates"], summary["env_steps"]) == (toy.UPDATES, 3 * toy.STEPS)
+
+
+def test_the_quickstart_takes_the_place_of_no_other_run(small, trained, tmp_path):
+    other, mine = tmp_path / "other", tmp_path / "mine"
+    toy.copy(trained, other)
+    runs.save_config(other, toy.config(num_envs=8))
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("all of it")
+    for directory in (other, mine):
+        before = toy.contents(directory)
+        with pytest.raises(UserError, match=f"{directory} exists"):
+            quickstart.run(directory, 0, quiet=True)
+        assert toy.contents(directory) == before
+
+
+def test_the_quickstart_stops_at_a_signal(small, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        quickstart.run(tmp_path / "run", 0, quiet=True, should_stop=lambda: True)
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def curve(number, seed, *shares):
+    updates = 100 * np.arange(len(shares))
+    return depth.Curve(number, seed, updates, np.array(shares), Path("nowhere"))
+
+
+CURVES = [
+    curve(4, 0, 0.0, 0.3, 0.1, 0.3, 0.2, 0.5, 0.4),
+    curve(4, 1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1),
+    curve(64, 0, 0.0, 0.0, 0.25, 1.0, 1.0, 1.0, 1.0),
+]
+
+
+def test_arrival_is_the_first_evaluation_that_got_there():
+    assert [depth.arrival(each) for each in CURVES] == [100, None, 200]
+
+
+def test_steadiness_is_the_share_since_then():
+    assert depth.steadiness(CURVES[0]) == pytest.approx(4 / 6)
+    assert math.isnan(depth.steadiness(CURVES[1]))
+    assert depth.steadiness(CURVES[2]) == 1
+
+
+def test_the_table_has_a_row_a_depth():
+    head, line, shallow, deep = depth.table(CURVES).splitlines()
+    assert head.count("|") == line.count("|") == shallow.count("|") == deep.count("|")
+    # Scores are means of the last five: 0.30 and 0.04; their standard error is |0.30 − 0.04| / 2.
+    assert [cell.strip() for cell in shallow.split("|")[1:-1]] == [
+        "4", "2", "1", "100", "0.17 ± 0.13", "0.30, 0.04", "0.67",
+    ]  # fmt: skip
+    assert [cell.strip() for cell in deep.split("|")[1:-1]] == [
+        "64", "1", "1", "200", "0.85 ± nan", "0.85", "1.00",
+    ]  # fmt: skip
+    assert depth.table(CURVES[1:2]).splitlines()[-1].split("|")[3:5] == [" 0 ", " – "]
+
+
+def test_the_figures_of_the_study_are_drawn(trained, tmp_path):
+    depth.draw_curves(CURVES, tmp_path / "curves.png")
+    assert_picture(tmp_path / "curves.png")
+    curves = [each._replace(directory=trained) for each in CURVES]
+    depth.draw_maps(curves, tmp_path / "maps.png")
+    assert_picture(tmp_path / "maps.png")
+
+
+def test_curves_are_loaded_by_depth_and_seed(trained, tmp_path):
+    for name, changes in {"a": {"seed": 1}, "b": {"network": {"depth": 16}}, "c": {"seed": 0}}.items():
+        runs.save_config(toy.copy(trained, tmp_path / name), toy.config(**changes))
+    (tmp_path / "a.log").write_text("")
+    (tmp_path / "empty").mkdir()
+    loaded = depth.load(tmp_path)
+    assert [(c.depth, c.seed, c.directory.name) for c in loaded] == [(4, 0, "c"), (4, 1, "a"), (16, 0, "b")]
+    rows = runs.read_metrics(trained)
+    np.testing.assert_array_equal(loaded[0].updates, [row["updates"] for row in rows])
+    np.testing.assert_array_equal(loaded[0].time_at_goal, [row["time_at_goal_fraction"] for row in rows])
+
+
+def test_the_studys_commands_are_commands(trained, tmp_path):
+    study = depth.Study(tmp_path, updates=24_000)
+    for number, seed in ((4, 0), (32, 3)):
+        python, *module, name = (words := depth.command(study, number, seed))[:4]
+        assert (Path(python).is_file(), module, name) == (True, ["-m", "goalward"], "train")
+        args = tyro.cli(cli.Train, args=words[4:], default=cli._train_defaults(words[4:]))
+        directory, config = cli._directory_and_config(args)
+        assert (config.network.depth, config.seed) == (number, seed)
+        assert config.epochs * config.iterations_per_epoch * config.updates_per_iteration == study.updates
+        assert envs.make(config.env).maze.walls.tolist() == envs.make(config.eval_env).maze.walls.tolist()
+        toy.copy(trained, directory)
+        words = depth.command(study, number, seed)
+        assert words[3:] == ["train", "--resume", str(directory)]
+    assert len({str(depth.command(study, 8, seed)) for seed in range(3)}) == 3
