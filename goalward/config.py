@@ -208,8 +208,10 @@ def check(config: TrainConfig) -> None:
     for part in (config, config.network, config.crl):
         for name, (low, high) in _RANGES.items():
             value = getattr(part, name, None)
-            if value is not None and not low <= value <= high:
-                raise UserError(f"{name} is {value}; it must lie in {low:,} … {high:,}")
+            if value is not None and not value >= low:
+                raise UserError(f"{name} is {value}; it must be at least {low:,}")
+            if value is not None and not value <= high:
+                raise UserError(f"{name} is {value}; it must be at most {high:,}")
     for name in ("actor_lr", "critic_lr", "alpha_lr"):
         if not 0 < getattr(config.crl, name) < 1:
             raise UserError(f"{name} is {getattr(config.crl, name)}; it must lie between 0 and 1, without both")

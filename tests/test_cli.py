@@ -259,7 +259,7 @@ def test_training_prints_a_line_an_epoch(command, run):
 def test_a_run_goes_by_default_to_a_new_directory_that_names_it(command):
     assert command("train", *toy.words(), "--epochs", 1, "--total-env-steps", 40)[0] == 0
     (directory,) = (Path.cwd() / "runs").iterdir()
-    assert directory.name.startswith("point_u_maze-d4-s0-")
+    assert directory.name.startswith("point_u_maze-d2-s0-")
     assert runs.is_run(directory)
 
 

@@ -182,7 +182,7 @@ def test_curves_are_loaded_by_depth_and_seed(trained, tmp_path):
     (tmp_path / "a.log").write_text("")
     (tmp_path / "empty").mkdir()
     loaded = depth.load(tmp_path)
-    assert [(c.depth, c.seed, c.directory.name) for c in loaded] == [(4, 0, "c"), (4, 1, "a"), (16, 0, "b")]
+    assert [(c.depth, c.seed, c.directory.name) for c in loaded] == [(2, 0, "c"), (2, 1, "a"), (16, 0, "b")]
     rows = runs.read_metrics(trained)
     np.testing.assert_array_equal(loaded[0].updates, [row["updates"] for row in rows])
     np.testing.assert_array_equal(loaded[0].time_at_goal, [row["time_at_goal_fraction"] for row in rows])

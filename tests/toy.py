@@ -22,7 +22,7 @@ SETTINGS = {
     "buffer_rows": 60,
     "prefill_rows": 20,
     "eval_episodes": 4,
-    "network": {"width": 8},
+    "network": {"depth": 2, "block_size": 2, "width": 8},
 }
 ITERATIONS, UPDATES, STEPS = 3, 2, 40
 
