@@ -188,8 +188,9 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
 
     def note(number: int, _: Any) -> None:
         seen.append(number)
-        for name, old in handlers.items():
-            signal.signal(name, old)
+        # Not the old handlers: a process started in the background inherits one that ignores Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         print("\nstopping after this iteration; once more to stop at once", file=sys.stderr)
 
     handlers = {name: signal.signal(name, note) for name in (signal.SIGINT, signal.SIGTERM)}

@@ -29,6 +29,9 @@ from goalward.cli import main
 main(words)
 """
 
+# What a process that a shell starts in the background inherits.
+IGNORING = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
@@ -122,7 +125,7 @@ def test_a_run_killed_and_resumed_by_the_command_ends_as_if_it_had_not_been(whol
     wait_for(directory / "checkpoints" / "00000000", process)
     kill(process)
     process = start("-m", "goalward", "train", "--resume", directory)
-    _, error = process.communicate()
+    _, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
     assert_same_end(directory, whole)
 
@@ -135,7 +138,7 @@ def test_a_signal_saves_and_tells_how_to_go_on(whole, start, tmp_path, number):
     process = start("-m", "goalward", "train", *toy.words(), *more, "--out", directory)
     wait_for(directory / "checkpoints" / "00000000", process)
     process.send_signal(number)
-    out, error = process.communicate()
+    out, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
     assert error.rstrip().endswith(f"stopped and saved; go on with: goalward train --resume {directory}")
     assert "Traceback" not in out + error
@@ -150,14 +153,15 @@ def test_a_signal_saves_and_tells_how_to_go_on(whole, start, tmp_path, number):
     assert toy.rows(directory) == toy.rows(tmp_path / "whole")
 
 
-def test_a_second_signal_ends_the_process_at_once(start, tmp_path):
+@pytest.mark.parametrize("inherited", ["", IGNORING], ids=["default", "ignored"])
+def test_a_second_signal_ends_the_process_at_once(start, tmp_path, inherited):
     directory, mark = tmp_path / "run", tmp_path / "mark"
-    process = start("-c", BLOCKED, "goalward.checkpoint", "_hashes", 1, mark, *training(directory))
+    process = start("-c", inherited + BLOCKED, "goalward.checkpoint", "_hashes", 1, mark, *training(directory))
     wait_for(mark, process)
     for _ in range(2):
         process.send_signal(signal.SIGINT)
         time.sleep(0.5)
-    _, error = process.communicate()
+    _, error = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "once more to stop at once" in error
     assert error.rstrip().endswith("interrupted")

@@ -248,7 +248,11 @@ def test_a_number_that_is_not_finite_stops_the_run_and_can_be_reproduced(tmp_pat
     message = str(caught.value)
     told = ("update 1 gave", "critic_loss = nan", "actor_loss = nan", "goalward.train.reproduce")
     assert all(part in message for part in (*told, str(runs.failure(directory)))), message
-    assert checkpoint.latest(runs.failure(directory)).state["update"] == 0
+    failure = checkpoint.latest(runs.failure(directory))
+    assert failure.state["update"] == 0
+    learn_key = jax.random.split(policy.load_run(directory)[1].key, 3)[2]
+    saved = checkpoint._read_arrays(failure.path / "arrays")
+    np.testing.assert_array_equal(saved["key"], jax.random.key_data(learn_key))
     assert not np.isfinite(train.reproduce(directory)["critic_loss"][0])
     assert toy.latest(directory).iteration == 0, "no checkpoint of a diverged state"
     assert len(runs.read_metrics(directory)) == 1
