@@ -69,7 +69,7 @@ def print_evaluation(evaluation: Evaluation, title: str) -> None:
     """Print an evaluation as a table, a row for each goal and one for all."""
     table = Table(title=title)
     for name in ("goal", "episodes", "success", "at the end", "time at goal", "final distance"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=name == "goal")
     for row in evaluation.by_goal:
         table.add_row("(" + ", ".join(f"{x:.2f}" for x in row["goal"]) + ")", *_cells(row))
     table.add_section()
