@@ -63,7 +63,8 @@ def evaluate(
     experiment, run = load_run(directory, best=best)
     if env is not None:
         other = envs.make(env, experiment.config.env_settings)
-        if other.maze and experiment.env.maze and other.maze.walls.shape != experiment.env.maze.walls.shape:
+        ours, theirs = experiment.env.maze, other.maze
+        if ours and theirs and not np.array_equal(ours.walls, theirs.walls):
             raise UserError(f"{directory} was trained on {experiment.env.name}; {env} has another maze")
         experiment = experiment._replace(eval_env=other)
     keys = evaluation_keys(experiment.config, episodes)

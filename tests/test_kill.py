@@ -99,7 +99,7 @@ def assert_same_end(directory, whole):
         ("goalward.checkpoint", "_write_arrays", 1, True, []),
         ("goalward.checkpoint", "_sync", 2, True, [0]),
         ("goalward.checkpoint", "_sync_folder", 2, False, [0, 3]),
-        ("goalward.runs", "_scalars", 9, False, [0, 3]),
+        ("goalward.runs", "_scalars", 14, False, [0, 3]),  # the last of three rows
     ],
     ids=["no array yet", "no name yet", "not yet pruned", "half a table"],
 )
@@ -115,6 +115,9 @@ def test_a_run_killed_at_a_bad_moment_ends_as_if_it_had_not_been(
     assert [saved.iteration for saved in checkpoint.list_saved(folder)] == iterations
     for saved in checkpoint.list_saved(folder):
         checkpoint.verify(saved.path)
+    lines = (directory / "metrics.csv").read_text().splitlines()
+    rows = runs.read_metrics(directory)
+    assert len(lines) - 1 == len(rows) - (name == "_scalars"), "a table is replaced when it is whole"
     toy.run(directory, toy.epochs(EPOCHS), resume=True)
     assert_same_end(directory, whole)
 
