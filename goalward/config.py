@@ -151,7 +151,7 @@ class TrainConfig:
         return max(1, round(self.total_env_steps / (self.epochs * per_iteration)))
 
 
-# What makes point mazes learn in minutes; docs/log.md has the measurements. The defaults above are the paper's.
+# What point mazes learn with in minutes; docs/log.md says why. The defaults above are the paper's.
 _SHORT_WAYS: dict[str, Any] = {
     "steps_per_goal": 25,
     "network": {"stem_bias": True},

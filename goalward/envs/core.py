@@ -28,7 +28,7 @@ class Worlds(NamedTuple):
 
     state: Any
     goal: Array
-    key: Key[Array, " N"]  # the key its episode was reset with
+    key: Key[Array, " N"]  # of this episode; `start` says what is drawn from it
     steps: Array  # int32, steps taken in this episode
     terminated: Array
 
