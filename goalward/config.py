@@ -69,7 +69,13 @@ class NetworkConfig:
     """Draw the first layer's biases like its weights. At zero, its LayerNorm lets through only the
     direction of an input, not its length, which is much of what a position of two numbers says."""
     remat: bool = False
-    """Keep only block inputs and compute the rest again in the backward pass: less memory, more time."""
+    """Keep only block inputs and compute the rest again in the backward pass: a fifth of the memory for
+    activations, a third more arithmetic."""
+    unroll: int = 1
+    """Blocks unrolled in each step of the scan over blocks. Time to compile grows with it; 1 was fastest where
+    it was measured (docs/performance.md)."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Type of the factors of the trunks' matrix products; bfloat16 is for accelerators."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +203,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "steps_per_iteration": (1, _INT32), "updates_per_iteration": (1, _INT32), "steps_per_goal": (1, _INT32),
     "batch_size": (2, _INT32), "buffer_rows": (3, _INT32), "prefill_rows": (3, _INT32),
     "eval_episodes": (1, _INT32), "keep_last": (1, _INT32), "width": (1, _INT32), "actor_width": (1, _INT32),
-    "critic_width": (1, _INT32), "block_size": (1, _INT32), "repr_dim": (1, _INT32),
+    "critic_width": (1, _INT32), "block_size": (1, _INT32), "unroll": (1, _INT32), "repr_dim": (1, _INT32),
     "logsumexp_penalty": (0.0, _FINITE), "target_entropy": (-_FINITE, _FINITE),
     "actor_random_goals": (0.0, 1.0),
 }  # fmt: skip

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from goalward.errors import UserError
@@ -22,8 +23,9 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 NORM_EPSILON = 1e-6
-# Blocks unrolled in each step of the scan: a plain scan copies slices of the stacked weights.
-UNROLLED_BLOCKS = 8
+# All that a block keeps for its backward pass, besides its input and a number a row. The rest is elementwise, or a
+# slice of weights, and is computed again: it would be several times as much, and moving it costs more.
+KEPT = "kept"
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 
 
@@ -38,6 +40,8 @@ class Architecture(NamedTuple):
     activation: str = "swish"
     stem_bias: bool = False
     remat: bool = False
+    unroll: int = 1
+    precision: str = "float32"
 
 
 def check_depth(depth: int, block_size: int, name: str = "depth") -> None:
@@ -55,21 +59,28 @@ def check_depth(depth: int, block_size: int, name: str = "depth") -> None:
 
 
 class Dense(eqx.Module):
-    """x W + b, with W uniform in ±1/√fan_in, and b zero or, with `random_bias`, drawn like W."""
+    """x W + b, with W uniform in ±1/√fan_in, and b zero or, with `random_bias`, drawn like W.
+
+    Factors of the product are rounded to `precision`; its result, and all else, is float32.
+    """
 
     weight: Float[Array, "*stack i o"]
     bias: Float[Array, "*stack o"]
+    precision: str = eqx.field(static=True)
 
-    def __init__(self, in_dim: int, out_dim: int, key: PRNGKeyArray, random_bias: bool = False):
+    def __init__(self, in_dim: int, out_dim: int, key: PRNGKeyArray, random_bias: bool = False,
+                 precision: str = "float32"):  # fmt: skip
         bound = in_dim**-0.5
         self.weight = jax.random.uniform(key, (in_dim, out_dim), minval=-bound, maxval=bound)
         self.bias = jnp.zeros(out_dim)
         if random_bias:
             bias_key = jax.random.fold_in(key, 1)
             self.bias = jax.random.uniform(bias_key, (out_dim,), minval=-bound, maxval=bound)
+        self.precision = precision
 
     def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
-        return x @ self.weight + self.bias
+        product = x.astype(self.precision) @ self.weight.astype(self.precision)
+        return product.astype(x.dtype) + self.bias
 
 
 class LayerNorm(eqx.Module):
@@ -82,8 +93,9 @@ class LayerNorm(eqx.Module):
         self.scale, self.offset = jnp.ones(width), jnp.zeros(width)
 
     def __call__(self, x: Float[Array, " w"]) -> Float[Array, " w"]:
-        centred = x - jnp.mean(x)
-        return centred * jax.lax.rsqrt(jnp.mean(centred**2) + NORM_EPSILON) * self.scale + self.offset
+        centred = checkpoint_name(x - jnp.mean(x), KEPT)
+        inverse_deviation = checkpoint_name(jax.lax.rsqrt(jnp.mean(centred**2) + NORM_EPSILON), KEPT)
+        return centred * inverse_deviation * self.scale + self.offset
 
 
 class Layer(eqx.Module):
@@ -94,13 +106,13 @@ class Layer(eqx.Module):
     activation: Callable[[Array], Array] = eqx.field(static=True)
 
     def __init__(self, in_dim: int, arch: Architecture, key: PRNGKeyArray, random_bias: bool = False):
-        self.dense = Dense(in_dim, arch.width, key, random_bias)
+        self.dense = Dense(in_dim, arch.width, key, random_bias, arch.precision)
         self.norm = LayerNorm(arch.width) if arch.layer_norm else None
         self.activation = ACTIVATIONS[arch.activation]
 
     def __call__(self, x: Float[Array, " i"]) -> Float[Array, " w"]:
         x = self.dense(x)
-        return self.activation(x if self.norm is None else self.norm(x))
+        return self.activation(checkpoint_name(x, KEPT) if self.norm is None else self.norm(x))
 
 
 class Trunk(eqx.Module):
@@ -112,9 +124,7 @@ class Trunk(eqx.Module):
     stem: Layer
     blocks: Layer  # leaves (N, S, …), scanned over N so that compile time does not grow with depth
     head: Dense
-    residual: bool = eqx.field(static=True)
-    remat: bool = eqx.field(static=True)
-    block_size: int = eqx.field(static=True)
+    arch: Architecture = eqx.field(static=True)
 
     def __init__(self, in_dim: int, out_dim: int, arch: Architecture, key: PRNGKeyArray):
         check_depth(arch.depth, arch.block_size)
@@ -123,17 +133,19 @@ class Trunk(eqx.Module):
         self.stem = Layer(in_dim, arch, stem_key, arch.stem_bias)
         self.blocks = jax.vmap(jax.vmap(lambda k: Layer(arch.width, arch, k)))(keys)
         self.head = Dense(arch.width, out_dim, head_key)
-        self.residual, self.remat, self.block_size = arch.residual, arch.remat, arch.block_size
+        self.arch = arch
 
     def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
         def block(x: Array, layers: Layer) -> tuple[Array, None]:
             y = x
-            for i in range(self.block_size):
+            for i in range(self.arch.block_size):
                 y = jax.tree.map(lambda leaf, i=i: leaf[i], layers)(y)
-            return (x + y if self.residual else y), None
+            return (x + y if self.arch.residual else y), None
 
-        scanned = jax.checkpoint(block) if self.remat else block
-        x, _ = jax.lax.scan(scanned, self.stem(x), self.blocks, unroll=UNROLLED_BLOCKS)
+        keep = () if self.arch.remat else (KEPT,)
+        policy = jax.checkpoint_policies.save_only_these_names(*keep)
+        scanned = jax.checkpoint(block, policy=policy, prevent_cse=False)
+        x, _ = jax.lax.scan(scanned, self.stem(x), self.blocks, unroll=self.arch.unroll)
         return self.head(x)
 
 

@@ -82,20 +82,41 @@ def gather(experiment: Experiment, run: Run) -> tuple[Run, PRNGKeyArray]:
     return run, next_key
 
 
-def learn(
+def update(
     experiment: Experiment, agent: Any, experience: replay.Replay, key: PRNGKeyArray
 ) -> tuple[Any, Metrics]:
-    """Take `updates_per_iteration` updates on samples of the replay; metrics of each, leaves (K,)."""
+    """Take one update on a fresh sample of the replay."""
     config, spec = experiment.config, experiment.env.spec
-
-    def update(agent: Any, key: PRNGKeyArray) -> tuple[Any, Metrics]:
-        sample_key, update_key = jax.random.split(key)
+    sample_key, update_key = jax.random.split(key)
+    with jax.named_scope("sample"):
         batch = replay.sample(
             experience, spec.achieved, experiment.agent.relabel, config.batch_size, sample_key
         )
-        return experiment.agent.update(agent, batch, update_key)
+    return experiment.agent.update(agent, batch, update_key)
 
-    return jax.lax.scan(update, agent, jax.random.split(key, config.updates_per_iteration))
+
+def learn(
+    experiment: Experiment, agent: Any, experience: replay.Replay, key: PRNGKeyArray
+) -> tuple[Any, Metrics]:
+    """Take `updates_per_iteration` updates; metrics of each, leaves (K,).
+
+    An update whose metrics are not finite is not taken, nor is any after it: the agent that is returned is
+    the one that update was tried on.
+    """
+
+    def step(carry: tuple[Any, Array], key: PRNGKeyArray) -> tuple[tuple[Any, Array], Metrics]:
+        agent, healthy = carry
+        updated, metrics = update(experiment, agent, experience, key)
+        healthy &= jnp.all(jnp.stack([jnp.isfinite(value) for value in metrics.values()]))
+        return (jax.tree.map(partial(jnp.where, healthy), updated, agent), healthy), metrics
+
+    (agent, _), metrics = jax.lax.scan(step, (agent, jnp.array(True)), update_keys(experiment, key))
+    return agent, metrics
+
+
+def update_keys(experiment: Experiment, key: PRNGKeyArray) -> Key[Array, " K"]:
+    """The keys of an iteration's updates."""
+    return jax.random.split(key, experiment.config.updates_per_iteration)
 
 
 def iteration(experiment: Experiment, run: Run) -> tuple[Run, Metrics]:
@@ -106,12 +127,11 @@ def iteration(experiment: Experiment, run: Run) -> tuple[Run, Metrics]:
     return run._replace(agent=agent, updates=updates), metrics
 
 
-def inspect(agent: Any, metrics: Metrics) -> tuple[Metrics, Array, Array]:
-    """Means over updates of metrics (K,); the first update with a NaN or Inf, else K; is the agent finite?"""
+def inspect(metrics: Metrics) -> tuple[Metrics, Array]:
+    """Means over updates of metrics (K,); the index of the first update with a NaN or Inf, else K."""
     bad = ~jnp.all(jnp.stack([jnp.isfinite(leaf) for leaf in metrics.values()]), axis=0)
     first_bad = jnp.where(jnp.any(bad), jnp.argmax(bad), bad.shape[0])
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(agent)]))
-    return jax.tree.map(jnp.mean, metrics), first_bad, finite
+    return jax.tree.map(jnp.mean, metrics), first_bad
 
 
 def evaluate_policy(experiment: Experiment, agent: Any, keys: Key[Array, " M"]) -> tuple[Episodes, Array]:
@@ -151,7 +171,7 @@ class Programs(NamedTuple):
 
     gather: Callable[[Run], Run]
     iteration: Callable[[Run], tuple[Run, Metrics]]
-    inspect: Callable[[Any, Metrics], tuple[Metrics, Array, Array]]
+    inspect: Callable[[Metrics], tuple[Metrics, Array]]
     evaluate: Callable[[Any, Array], Episodes]
 
 
@@ -195,9 +215,9 @@ def train(
 def epoch(session: "Session") -> Iterator[Report]:
     """Iterate up to the next evaluation, whose report comes last."""
     while True:
-        before = jax.tree.map(jnp.copy, (session.run.agent, session.run.key))
+        key = jnp.copy(session.run.key)
         session.run, metrics = session.programs.iteration(session.run)
-        means = session.check(metrics, before)
+        means = session.check(metrics, key)
         if session.iteration % session.experiment.config.iterations_per_epoch == 0:
             yield session.finish_epoch(means)
             return
@@ -242,23 +262,24 @@ class Session:
             self.run = self.programs.gather(self.run)
         return self.finish_epoch({})
 
-    def check(self, metrics: Metrics, before: tuple[Any, PRNGKeyArray]) -> dict[str, float]:
-        """Means of an iteration's metrics. Raises `DivergedError`, with a reproducer saved, at a NaN or Inf."""
-        means, first_bad, state_is_finite = self.programs.inspect(self.run.agent, metrics)
-        updates = self.experiment.config.updates_per_iteration
-        if int(first_bad) == updates and bool(state_is_finite):
+    def check(self, metrics: Metrics, key: PRNGKeyArray) -> dict[str, float]:
+        """Means of an iteration's metrics. Raises `DivergedError`, with a reproducer saved, at a NaN or Inf.
+
+        `key` is the run's from before the iteration.
+        """
+        means, first_bad = self.programs.inspect(metrics)
+        updates, bad = self.experiment.config.updates_per_iteration, int(first_bad)
+        if bad == updates:
             return {name: float(mean) for name, mean in means.items()}
-        values = {name: float(leaf[min(int(first_bad), updates - 1)]) for name, leaf in metrics.items()}
+        values = {name: float(leaf[bad]) for name, leaf in metrics.items()}
         seen = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
-        agent, key = before
         folder = runs.failure(self.directory)
-        learn_key = jax.random.split(key, 3)[2]
-        tree = {"agent": agent, "replay": self.run.replay, "key": learn_key}
-        checkpoint.save(folder, self.iteration, tree, {"update": int(first_bad), "seen": seen})
-        number = int(self.run.updates) - updates + int(first_bad) + 1
+        update_key = update_keys(self.experiment, jax.random.split(key, 3)[2])[bad]
+        tree = {"agent": self.run.agent, "replay": self.run.replay, "key": update_key}
+        checkpoint.save(folder, self.iteration, tree, {"update": bad, "seen": seen})
+        number = int(self.run.updates) - updates + bad + 1
         raise DivergedError(
-            f"update {number} gave {', '.join(seen) or 'a NaN or Inf in the parameters'}. "
-            f"The state before this iteration is in {folder}; "
+            f"update {number} gave {', '.join(seen)}. The state before it is in {folder}; "
             f"`goalward.train.reproduce({str(self.directory)!r})` repeats it. "
             "A smaller learning rate, or --layer-norm, often helps"
         )
@@ -297,7 +318,7 @@ class Session:
 
 
 def reproduce(directory: str | Path) -> Metrics:
-    """Repeat the updates of a diverged iteration from its saved state; metrics of each, leaves (K,)."""
+    """Repeat the update at which a run diverged, from the state before it; its metrics, scalars."""
     directory = Path(directory)
     experiment = build(runs.load_config(directory))
 
@@ -306,5 +327,5 @@ def reproduce(directory: str | Path) -> Metrics:
         return {"agent": run.agent, "replay": run.replay, "key": run.key}
 
     saved = checkpoint.restore(checkpoint.latest(runs.failure(directory)), jax.eval_shape(state))
-    _, metrics = jax.jit(partial(learn, experiment))(saved["agent"], saved["replay"], saved["key"])
+    _, metrics = jax.jit(partial(update, experiment))(saved["agent"], saved["replay"], saved["key"])
     return metrics

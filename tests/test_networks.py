@@ -11,7 +11,6 @@ from goalward.networks import (
     ACTIVATIONS,
     LOG_STD_MAX,
     LOG_STD_MIN,
-    UNROLLED_BLOCKS,
     Actor,
     Architecture,
     Critic,
@@ -25,8 +24,7 @@ from goalward.networks import (
 KEY = jax.random.key(0)
 IN, OUT = 3, 5
 SMALL = Architecture(depth=4, width=8, block_size=2)
-# More blocks than one unrolled stretch of the scan, and not a multiple of it.
-DEEP = SMALL._replace(depth=2 * (UNROLLED_BLOCKS + 2))
+DEEP = SMALL._replace(depth=14)
 X = jnp.array([0.5, -1.2, 0.3])
 
 ACTIVATIONS_FLOAT64 = {
@@ -55,7 +53,7 @@ def unrolled(trunk, x):
         y = x
         for s in range(layers):
             y = layer(jax.tree.map(lambda leaf, n=n, s=s: leaf[n, s], trunk.blocks), y)
-        x = x + y if trunk.residual else y
+        x = x + y if trunk.arch.residual else y
     return x @ trunk.head.weight + trunk.head.bias
 
 
@@ -100,7 +98,7 @@ def test_invalid_block_size_is_named(block_size):
         check_depth(4, block_size)
 
 
-@pytest.mark.parametrize("changes", [{}, {"residual": False}, {"layer_norm": False}])
+@pytest.mark.parametrize("changes", [{}, {"residual": False}, {"layer_norm": False}, {"unroll": 3}])
 def test_scanned_trunk_equals_the_unrolled_loop(changes):
     trunk = random_leaves(shape_of(Trunk, IN, OUT, DEEP._replace(**changes)))
     np.testing.assert_allclose(call(trunk, X), unrolled(trunk, X), rtol=1e-3, atol=1e-5)
@@ -113,17 +111,60 @@ def test_jit_changes_nothing():
     np.testing.assert_allclose(call(trunk, X), plain, rtol=1e-5, atol=1e-6)
 
 
-def test_remat_changes_neither_values_nor_gradients():
-    @jax.jit
-    def value_and_gradient(trunk):
-        return jax.value_and_grad(lambda trunk: jnp.sum(trunk(X) ** 2))(trunk)
+def plain_loop(trunk, x):
+    """The trunk as a loop over its layers, nothing recomputed in the backward pass."""
+    x = trunk.stem(x)
+    for n in range(trunk.blocks.dense.weight.shape[0]):
+        y = x
+        for s in range(trunk.blocks.dense.weight.shape[1]):
+            y = jax.tree.map(lambda leaf, n=n, s=s: leaf[n, s], trunk.blocks)(y)
+        x = x + y if trunk.arch.residual else y
+    return trunk.head(x)
 
-    plain, remat = (
-        value_and_gradient(random_leaves(shape_of(Trunk, IN, OUT, SMALL._replace(remat=remat))))
-        for remat in (False, True)
+
+def value_and_gradients(forward, trunk):
+    return jax.jit(jax.value_and_grad(lambda trunk, x: jnp.sum(forward(trunk, x) ** 2), (0, 1)))(trunk, X)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"layer_norm": False}, {"residual": False}, {"remat": True}, {"unroll": 2}, {"unroll": 100}]
+)
+def test_what_is_recomputed_or_unrolled_changes_neither_values_nor_gradients(changes):
+    trunk = random_leaves(shape_of(Trunk, IN, OUT, SMALL._replace(depth=6, **changes)))
+    expected = value_and_gradients(plain_loop, trunk)
+    got = value_and_gradients(lambda trunk, x: trunk(x), trunk)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def saved_floats(batch, **changes):
+    """Numbers that the backward pass of a wide trunk of six blocks keeps, by batch."""
+    trunk = shape_of(Trunk, IN, OUT, SMALL._replace(depth=12, width=32, **changes))
+    xs = jax.ShapeDtypeStruct((batch, IN), jnp.float32)
+    _, backward = jax.eval_shape(lambda t, x: jax.vjp(lambda t, x: jax.vmap(t)(x), t, x), trunk, xs)
+    return sum(leaf.size for leaf in jax.tree.leaves(backward))
+
+
+@pytest.mark.parametrize(("remat", "arrays"), [(False, 1 + 2), (True, 1)])
+def test_a_block_keeps_its_input_and_one_array_a_layer_or_only_its_input(remat, arrays):
+    growth = (saved_floats(200, remat=remat) - saved_floats(100, remat=remat)) / 100
+    blocks, width = 6, 32
+    assert blocks * arrays * width <= growth < blocks * (arrays + 0.5) * width + 6 * width
+
+
+def test_bfloat16_rounds_the_factors_of_products_and_nothing_else():
+    full, half = (
+        random_leaves(shape_of(Trunk, IN, OUT, SMALL._replace(width=64, precision=precision)), scale=0.1)
+        for precision in ("float32", "bfloat16")
     )
-    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(remat), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(half))
+    assert call(half, X).dtype == np.float32
+    error = np.abs(call(half, X) - call(full, X)).max() / np.abs(call(full, X)).max()
+    assert 1e-5 < error < 0.03
+    for a, b in zip(*(jax.tree.leaves(value_and_gradients(lambda t, x: t(x), t)[1]) for t in (full, half)),
+                    strict=True):  # fmt: skip
+        assert b.dtype == np.float32
+        np.testing.assert_allclose(a, b, atol=0.05 * np.abs(a).max() + 1e-6)
 
 
 def test_without_blocks_the_residual_trunk_is_stem_and_head():
@@ -245,10 +286,12 @@ def test_log_prob_and_its_gradient_are_finite_for_huge_means(log_std):
 
 
 def test_actor_and_critic_sizes_are_independent():
-    shared = NetworkConfig(depth=8, width=32, remat=True, activation="relu", stem_bias=True)
+    shared = NetworkConfig(
+        depth=8, width=32, remat=True, activation="relu", stem_bias=True, unroll=2, precision="bfloat16"
+    )
     assert architectures(shared)[0] == architectures(shared)[1]
     assert architectures(shared)[0] == Architecture(
-        depth=8, width=32, activation="relu", stem_bias=True, remat=True
+        depth=8, width=32, activation="relu", stem_bias=True, remat=True, unroll=2, precision="bfloat16"
     )
     config = NetworkConfig(depth=8, width=32, actor_depth=4, critic_width=16)
     actor, critic = architectures(config)

@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from functools import partial
 from itertools import pairwise
 
 import jax
@@ -232,31 +233,43 @@ def test_evaluation_keys_depend_on_the_seed_alone():
 
 
 def test_a_number_that_is_not_finite_stops_the_run_and_can_be_reproduced(tmp_path, monkeypatch):
-    begin = train.Session.begin
+    """A few rows of the replay are NaN: the first update that draws one must be found and kept, no other."""
+    begin, started = train.Session.begin, []
 
     def begin_poisoned(session):
         report = begin(session)
         rows = session.run.replay.rows
-        rows = rows._replace(obs=jnp.full_like(rows.obs, jnp.nan))
+        rows = rows._replace(obs=rows.obs.at[19, :1].set(jnp.nan))
         session.run = session.run._replace(replay=session.run.replay._replace(rows=rows))
+        started.append(jax.tree.map(jnp.copy, session.run))
         return report
 
     monkeypatch.setattr(train.Session, "begin", begin_poisoned)
-    directory = tmp_path / "run"
+    directory, config = tmp_path / "run", toy.config(updates_per_iteration=12, seed=1)
     with pytest.raises(DivergedError) as caught:
-        toy.run(directory)
-    message = str(caught.value)
-    told = ("update 1 gave", "critic_loss = nan", "actor_loss = nan", "goalward.train.reproduce")
-    assert all(part in message for part in (*told, str(runs.failure(directory)))), message
+        toy.run(directory, config)
     failure = checkpoint.latest(runs.failure(directory))
-    assert failure.state["update"] == 0
-    learn_key = jax.random.split(policy.load_run(directory)[1].key, 3)[2]
-    saved = checkpoint._read_arrays(failure.path / "arrays")
-    np.testing.assert_array_equal(saved["key"], jax.random.key_data(learn_key))
-    assert not np.isfinite(train.reproduce(directory)["critic_loss"][0])
+    bad = failure.state["update"]
+    assert 0 < bad < 11, "another seed, so that there are updates on both sides"
+    message = str(caught.value)
+    told = (f"update {bad + 1} gave", "critic_loss = nan", "actor_loss = nan", "goalward.train.reproduce")
+    assert all(part in message for part in (*told, str(runs.failure(directory)))), message
+    assert not np.isfinite(train.reproduce(directory)["critic_loss"])
+
+    experiment = train.build(config)
+    run, learn_key = jax.jit(partial(train.gather, experiment))(started[0])
+    update = jax.jit(partial(train.update, experiment))
+    agent = run.agent
+    keys = train.update_keys(experiment, learn_key)
+    for key in keys[:bad]:
+        agent, metrics = update(agent, run.replay, key)
+        assert np.isfinite(metrics["critic_loss"])
+    saved = checkpoint.restore(failure, {"agent": agent, "replay": run.replay, "key": keys[bad]})
+    assert jnp.array_equal(saved["key"], keys[bad])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), saved["agent"], agent)
+
     assert toy.latest(directory).iteration == 0, "no checkpoint of a diverged state"
     assert len(runs.read_metrics(directory)) == 1
-    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(policy.load_run(directory)[1].agent))
 
 
 @pytest.mark.parametrize(
@@ -264,12 +277,9 @@ def test_a_number_that_is_not_finite_stops_the_run_and_can_be_reproduced(tmp_pat
     [([1.0, 2.0, 3.0], 3), ([1.0, np.nan, 3.0], 1), ([np.inf, 2.0, np.nan], 0), ([1.0, 2.0, -np.inf], 2)],
 )
 def test_the_first_update_that_is_not_finite_is_found(values, first_bad):
-    metrics = {"a": jnp.ones(3), "b": jnp.array(values)}
-    for agent, is_finite in (([jnp.ones(2)], True), ([jnp.array([1.0, jnp.nan])], False)):
-        means, found, finite = train.inspect(agent, metrics)
-        assert int(found) == first_bad
-        assert bool(finite) is is_finite
-        assert float(means["a"]) == 1
+    means, found = train.inspect({"a": jnp.ones(3), "b": jnp.array(values)})
+    assert int(found) == first_bad
+    assert float(means["a"]) == 1
 
 
 def test_a_run_in_use_is_refused_to_a_second_process(trained, tmp_path):

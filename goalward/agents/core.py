@@ -37,6 +37,8 @@ def architectures(config: NetworkConfig) -> tuple[Architecture, Architecture]:
         activation=config.activation,
         stem_bias=config.stem_bias,
         remat=config.remat,
+        unroll=config.unroll,
+        precision=config.precision,
     )
     actor_width = config.width if config.actor_width is None else config.actor_width
     critic_width = config.width if config.critic_width is None else config.critic_width

@@ -41,7 +41,7 @@ class Study:
     """Depths to train."""
     seeds: int = 5
     """Seeds of each depth."""
-    updates: int = 30_000
+    updates: int = 24_000
     """Updates of each run."""
     cores: int = os.cpu_count() or 1
     """Runs at a time, each held to one core."""
