@@ -5,15 +5,18 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from goalward.config import PRESETS, TrainConfig, from_dict, merge
 from goalward.errors import DivergedError, MachineError, UserError
+
+if TYPE_CHECKING:
+    from goalward.profile import Profiler
 
 DESCRIPTION = "Train agents to reach any commanded goal, by contrastive RL with very deep networks."
 
@@ -30,8 +33,23 @@ class Train:
     """Run directory; by default a new one under runs/."""
     resume: Path | None = None
     """Go on with the run in this directory; with --epochs or --total-env-steps, up to a new end."""
+    profile: bool = False
+    """Trace one iteration and one evaluation, and print at the end where their time goes."""
     json: bool = False
     """Print the last evaluation as JSON, and nothing else on standard output."""
+    settings: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=lambda: TrainConfig(""))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Say what a run will cost, from a few seconds of measurement: memory, arithmetic, rates, time."""
+
+    config: Path | None = None
+    """File of settings, JSON or TOML. Flags win over it, it wins over the preset."""
+    preset: Literal["laptop", "paper"] = "laptop"
+    """Sizes to start from: for a laptop's processor, or those of the paper."""
+    json: bool = False
+    """Print JSON."""
     settings: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=lambda: TrainConfig(""))
 
 
@@ -94,8 +112,25 @@ def main(argv: list[str] | None = None) -> None:
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise UserError(f"unknown command {name!r}; {hint}the commands are {', '.join(_COMMANDS)}")
         kind, run = _COMMANDS[name]
-        default = _train_defaults(rest) if kind is Train else tyro.MISSING_NONPROP
+        defaults = {Train: _train_defaults, Plan: lambda words: Plan(settings=_settings(words))}
+        default = defaults[kind](rest) if kind in defaults else tyro.MISSING_NONPROP
         run(tyro.cli(kind, args=rest, prog=f"goalward {name}", default=default))
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs on disk for the next run, in the user's cache folder or where JAX is told to.
+
+    `JAX_COMPILATION_CACHE_DIR` names another folder, `JAX_ENABLE_COMPILATION_CACHE=false` turns it off.
+    """
+    import jax
+    from platformdirs import user_cache_path
+
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
+    folder = user_cache_path("goalward") / "jax"
+    with suppress(OSError):  # no such folder can be made: programs are compiled each time
+        folder.mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def _help() -> str:
@@ -112,6 +147,11 @@ def _train_defaults(words: list[str]) -> Train:
         from goalward import runs
 
         return Train(resume=Path(resume), settings=runs.load_config(Path(resume)))
+    return Train(settings=_settings(words))
+
+
+def _settings(words: list[str]) -> TrainConfig:
+    """The settings of the preset, and over them those of the config file."""
     preset = _value_of("--preset", words) or Train.preset
     values = merge({"env": ""}, PRESETS.get(preset, {}))  # an unknown preset is refused by the parser
     config = _value_of("--config", words)
@@ -120,7 +160,7 @@ def _train_defaults(words: list[str]) -> Train:
 
         values = merge(values, runs.read_settings(Path(config)))
         values.pop("format", None)
-    return Train(settings=from_dict(values, config or f"preset {preset}"))
+    return from_dict(values, config or f"preset {preset}")
 
 
 def _value_of(flag: str, words: list[str]) -> str | None:
@@ -135,11 +175,19 @@ def _value_of(flag: str, words: list[str]) -> str | None:
 def run_train(args: Train) -> None:
     """Start or resume a run, and show it until it ends or is stopped."""
     with _stop_signals() as should_stop:
-        from goalward import progress, runs, train
+        from goalward import plan, progress, runs, train
+        from goalward.profile import Profiler
 
+        use_compilation_cache()
         directory, config = _directory_and_config(args)
-        reports = train.train(config, directory, resume=args.resume is not None, should_stop=should_stop)
+        plan.check_fits(plan.state_memory(train.build(config)), config)
+        profiler = Profiler(runs.profile(directory)) if args.profile else None
+        reports = train.train(
+            config, directory, resume=args.resume is not None, should_stop=should_stop, profiler=profiler
+        )
         last = progress.show(reports, config, directory, quiet=args.json)
+        if profiler:
+            _tell_profile(profiler, directory, quiet=args.json)
         if should_stop():
             note = f"stopped and saved; go on with: goalward train --resume {directory}"
             print(note, file=sys.stderr)
@@ -148,15 +196,33 @@ def run_train(args: Train) -> None:
         print(json.dumps({"run": str(directory), **evaluation}))
 
 
+def _tell_profile(profiler: "Profiler", directory: Path, *, quiet: bool) -> None:
+    from goalward import progress, runs
+
+    profile = profiler.result()
+    if profile is None:
+        print("nothing was traced: that takes three iterations and two evaluations", file=sys.stderr)
+        return
+    runs.save_profile(directory, profile._asdict())
+    if not quiet:
+        progress.print_profile(profile, profiler.folder)
+
+
 def _directory_and_config(args: Train) -> tuple[Path, TrainConfig]:
     from goalward import runs
 
     if args.resume is None:
-        if not args.settings.env:
-            raise UserError("no environment is named; use `goalward train ENV`, and `goalward envs` lists them")
+        _check_env(args.settings, "train")
         return args.out or runs.default_directory(args.settings), args.settings
     config = _extended(runs.load_config(args.resume), args)
     return args.resume, config
+
+
+def _check_env(config: TrainConfig, command: str) -> None:
+    if not config.env:
+        raise UserError(
+            f"no environment is named; use `goalward {command} ENV`, and `goalward envs` lists them"
+        )
 
 
 def _extended(old: TrainConfig, args: Train) -> TrainConfig:
@@ -201,10 +267,24 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(name, old)
 
 
+def run_plan(args: Plan) -> None:
+    """Print what a run will cost, or why it cannot be."""
+    _check_env(args.settings, "plan")
+    from goalward import plan, progress
+
+    use_compilation_cache()
+    planned = plan.plan(args.settings)
+    if args.json:
+        print(json.dumps(planned.asdict()))
+    else:
+        progress.print_plan(planned, args.settings)
+
+
 def run_eval(args: Eval) -> None:
     """Evaluate a run's policy and print the figures."""
     from goalward import policy, progress
 
+    use_compilation_cache()
     evaluation = policy.evaluate(args.run, env=args.env, episodes=args.episodes, best=args.best)
     if args.json:
         print(json.dumps(evaluation._asdict()))
@@ -238,6 +318,7 @@ def run_quickstart(args: Quickstart) -> None:
     with _stop_signals() as should_stop:
         from goalward.experiments import quickstart
 
+        use_compilation_cache()
         summary = quickstart.run(args.out, args.seed, quiet=args.json, should_stop=should_stop)
     if args.json:
         print(json.dumps(summary))
@@ -245,6 +326,7 @@ def run_quickstart(args: Quickstart) -> None:
 
 _COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "train": (Train, run_train),
+    "plan": (Plan, run_plan),
     "eval": (Eval, run_eval),
     "envs": (Envs, run_envs),
     "digest": (Digest, run_digest),

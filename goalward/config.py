@@ -142,6 +142,9 @@ class TrainConfig:
     """Rows in each world before learning starts."""
     eval_episodes: int = 128
     """Episodes of an evaluation, the same starts and goals every time."""
+    block_norms: bool = False
+    """At each evaluation, also measure what each residual block adds, and its gradient: the lists `…_norm` in
+    metrics.jsonl."""
     keep_last: int = 2
     """Newest checkpoints to keep; the best one is kept besides."""
     network: NetworkConfig = NetworkConfig()

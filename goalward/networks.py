@@ -13,6 +13,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from goalward.errors import UserError
+from goalward.types import Metrics
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "swish": jax.nn.swish,
@@ -23,8 +24,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 NORM_EPSILON = 1e-6
-# All that a block keeps for its backward pass, besides its input and a number a row. The rest is elementwise, or a
-# slice of weights, and is computed again: it would be several times as much, and moving it costs more.
+# All that a block keeps for its backward pass, besides its input. The rest is elementwise, or a slice of
+# weights, and is computed again: it would be several times as much, and moving it costs more.
 KEPT = "kept"
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 
@@ -137,9 +138,7 @@ class Trunk(eqx.Module):
 
     def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
         def block(x: Array, layers: Layer) -> tuple[Array, None]:
-            y = x
-            for i in range(self.arch.block_size):
-                y = jax.tree.map(lambda leaf, i=i: leaf[i], layers)(y)
+            y = self._branch(x, layers)
             return (x + y if self.arch.residual else y), None
 
         keep = () if self.arch.remat else (KEPT,)
@@ -147,6 +146,33 @@ class Trunk(eqx.Module):
         scanned = jax.checkpoint(block, policy=policy, prevent_cse=False)
         x, _ = jax.lax.scan(scanned, self.stem(x), self.blocks, unroll=self.arch.unroll)
         return self.head(x)
+
+    def _branch(self, x: Float[Array, " w"], layers: Layer) -> Float[Array, " w"]:
+        """layer_S(…layer_1(x)) of one block, whose layers are stacked."""
+        for i in range(self.arch.block_size):
+            x = jax.tree.map(lambda leaf, i=i: leaf[i], layers)(x)
+        return x
+
+    def norms(self, x: Float[Array, " i"]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+        """‖branch‖ of each block, what it adds; and ‖x_n‖, what it adds it to."""
+
+        def block(x: Array, layers: Layer) -> tuple[Array, tuple[Array, Array]]:
+            y = self._branch(x, layers)
+            norms = jnp.linalg.norm(y), jnp.linalg.norm(x)
+            return (x + y if self.arch.residual else y), norms
+
+        return jax.lax.scan(block, self.stem(x), self.blocks)[1]
+
+
+def block_norms(trunk: Trunk, gradient: Trunk, inputs: Float[Array, "B i"], name: str) -> Metrics:
+    """By block (N,): mean norms over a batch of what it adds and of what to, and its gradient's norm."""
+    branch, stream = jax.tree.map(lambda norm: jnp.mean(norm, axis=0), jax.vmap(trunk.norms)(inputs))
+    squares = [jnp.sum(g**2, axis=tuple(range(1, g.ndim))) for g in jax.tree.leaves(gradient.blocks)]
+    return {
+        f"{name}_branch_norm": branch,
+        f"{name}_stream_norm": stream,
+        f"{name}_block_grad_norm": jnp.sqrt(sum(squares[1:], squares[0])),
+    }
 
 
 class Critic(eqx.Module):

@@ -1,5 +1,6 @@
 """What a person sees of a run: a progress bar, a line an epoch, and tables."""
 
+import datetime
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from rich.table import Table
 
 from goalward.config import TrainConfig
 from goalward.evaluate import Evaluation
+from goalward.plan import Plan
+from goalward.profile import Profile
 from goalward.train import Report
 
 
@@ -63,6 +66,52 @@ def _line(report: Report, config: TrainConfig) -> str:
         f"time at goal {evaluation.time_at_goal:6.1f} ({evaluation.time_at_goal_fraction:4.2f})  "
         f"distance {evaluation.final_distance:5.2f}"
     )
+
+
+def print_plan(plan: Plan, config: TrainConfig) -> None:
+    """Print what a run will cost as a table."""
+    memory = plan.memory
+    parts = ", ".join(f"{name} {count:,}" for name, count in plan.parameters.items())
+    table = Table(
+        title=f"{config.env}, depth {config.network.depth}, width {config.network.width}", show_header=False
+    )
+    table.add_row("parameters", f"{sum(plan.parameters.values()):,}", parts)
+    table.add_section()
+    for name in ("weights", "optimiser", "replay", "worlds", "activations"):
+        note = {
+            "activations": "and gradients",
+            "replay": f"{config.num_envs} worlds × {config.buffer_rows} rows",
+        }
+        table.add_row(name, f"{getattr(memory, name) / 1e6:,.1f} MB", note.get(name, ""))
+    table.add_row("memory in all", f"{memory.needed() / 1e6:,.1f} MB", f"{memory.free / 1e9:.1f} GB are free")
+    table.add_section()
+    arithmetic = f"{plan.update_flops / 1e9:,.2f} GFLOP, at {plan.gflops_per_second:,.0f} GFLOP/s"
+    table.add_row("an update", f"{1e3 * plan.speed.update:,.1f} ms", arithmetic)
+    rows = config.num_envs * config.steps_per_iteration
+    table.add_row("a round of collection", f"{1e3 * plan.speed.collect:,.1f} ms", f"{rows:,} env steps")
+    table.add_row("compilation", f"{plan.speed.compile:,.1f} s")
+    rates = f"{plan.env_steps_per_second:,.0f} env steps/s, {plan.updates_per_second:,.1f} updates/s"
+    table.add_row("both in turn", rates)
+    table.add_section()
+    length = datetime.timedelta(seconds=round(plan.seconds))
+    amount = f"{config.total_env_steps:,} env steps, {plan.updates:,} updates, {config.epochs} evaluations"
+    table.add_row("time to the end", str(length), amount, style="bold")
+    Console(highlight=False).print(table)
+
+
+def print_profile(profile: Profile, folder: Path) -> None:
+    """Print where an iteration's and an evaluation's time went as a table."""
+    iteration = sum(time for part, time in profile.parts.items() if part != "evaluate")
+    table = Table(title=f"one iteration: {profile.seconds['iteration']:.3f} s on the clock")
+    for name in ("part", "seconds, all threads", "share"):
+        table.add_column(name, justify="left" if name == "part" else "right")
+    for part, time in profile.parts.items():
+        if part == "evaluate":
+            table.add_section()
+        table.add_row(part, f"{time:.4f}", "" if part == "evaluate" else f"{time / iteration:.1%}")
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"traces, for TensorBoard's profile plugin or ui.perfetto.dev: {folder}", soft_wrap=True)
 
 
 def print_evaluation(evaluation: Evaluation, title: str) -> None:

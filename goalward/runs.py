@@ -24,8 +24,13 @@ FORMAT = 1
 
 _CONFIG, _META, _CSV, _JSONL = "config.json", "meta.json", "metrics.csv", "metrics.jsonl"
 _TENSORBOARD, _CHECKPOINTS, _FAILURE, _LOCK, _SUMMARY = (
-    "tensorboard", "checkpoints", "failure", ".lock", "summary.json",
-)  # fmt: skip
+    "tensorboard",
+    "checkpoints",
+    "failure",
+    ".lock",
+    "summary.json",
+)
+_PROFILE = "profile"  # fmt: skip
 _PACKAGES = ("goalward", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -55,6 +60,16 @@ def is_run(directory: Path) -> bool:
 def save_config(directory: Path, config: TrainConfig) -> None:
     """Write config.json, all at once."""
     _write_json(directory / _CONFIG, {"format": FORMAT, **asdict(config)})
+
+
+def profile(directory: Path) -> Path:
+    """Folder of traces."""
+    return directory / _PROFILE
+
+
+def save_profile(directory: Path, values: Mapping[str, Any]) -> None:
+    """Write the sums of a profile beside its traces, all at once."""
+    _write_json(profile(directory) / _SUMMARY, values)
 
 
 def save_summary(directory: Path, summary: Mapping[str, Any]) -> None:

@@ -17,11 +17,12 @@ from goalward.config import TrainConfig
 from goalward.envs import core
 from goalward.errors import DivergedError
 from goalward.evaluate import Episodes, Evaluation, run_episodes, summarise
+from goalward.profile import Profiler
 from goalward.rollout import collect
-from goalward.types import Metrics, Trajectory
+from goalward.types import Batch, Metrics, Trajectory
 
-# Keys of evaluations are a stream of their own, so that training draws none of them.
-EVALUATION_STREAM = 0x6576616C
+# Keys of evaluations, and of what else looks on, are streams of their own: training draws none of them.
+EVALUATION_STREAM, NORMS_STREAM = 0x6576616C, 0x6E6F726D
 
 
 class Experiment(NamedTuple):
@@ -71,28 +72,30 @@ def gather(experiment: Experiment, run: Run) -> tuple[Run, PRNGKeyArray]:
     def act(obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         return experiment.agent.act(run.agent, obs, goal, key)
 
-    worlds, chunk = collect(
-        experiment.env, run.worlds, act, config.steps_per_iteration, config.resample_goals, collect_key,
-        config.steps_per_goal,
-    )  # fmt: skip
+    with jax.named_scope("collect"):
+        worlds, chunk = collect(
+            experiment.env, run.worlds, act, config.steps_per_iteration, config.resample_goals, collect_key,
+            config.steps_per_goal,
+        )  # fmt: skip
+    with jax.named_scope("insert"):
+        rows = replay.insert(run.replay, chunk)
     taken = config.num_envs * config.steps_per_iteration
-    run = run._replace(
-        replay=replay.insert(run.replay, chunk), worlds=worlds, key=key, env_steps=run.env_steps + taken
-    )
-    return run, next_key
+    return run._replace(replay=rows, worlds=worlds, key=key, env_steps=run.env_steps + taken), next_key
+
+
+def sample(experiment: Experiment, experience: replay.Replay, key: PRNGKeyArray) -> Batch:
+    """Draw a batch from the replay, with the goals that the agent trains on."""
+    achieved, relabel = experiment.env.spec.achieved, experiment.agent.relabel
+    with jax.named_scope("sample"):
+        return replay.sample(experience, achieved, relabel, experiment.config.batch_size, key)
 
 
 def update(
     experiment: Experiment, agent: Any, experience: replay.Replay, key: PRNGKeyArray
 ) -> tuple[Any, Metrics]:
     """Take one update on a fresh sample of the replay."""
-    config, spec = experiment.config, experiment.env.spec
     sample_key, update_key = jax.random.split(key)
-    with jax.named_scope("sample"):
-        batch = replay.sample(
-            experience, spec.achieved, experiment.agent.relabel, config.batch_size, sample_key
-        )
-    return experiment.agent.update(agent, batch, update_key)
+    return experiment.agent.update(agent, sample(experiment, experience, sample_key), update_key)
 
 
 def learn(
@@ -108,7 +111,9 @@ def learn(
         agent, healthy = carry
         updated, metrics = update(experiment, agent, experience, key)
         healthy &= jnp.all(jnp.stack([jnp.isfinite(value) for value in metrics.values()]))
-        return (jax.tree.map(partial(jnp.where, healthy), updated, agent), healthy), metrics
+        with jax.named_scope("optimiser"):
+            agent = jax.tree.map(partial(jnp.where, healthy), updated, agent)
+        return (agent, healthy), metrics
 
     (agent, _), metrics = jax.lax.scan(step, (agent, jnp.array(True)), update_keys(experiment, key))
     return agent, metrics
@@ -149,6 +154,13 @@ def evaluation_keys(config: TrainConfig, episodes: int | None = None) -> Key[Arr
     return jax.random.split(root, episodes or config.eval_episodes)
 
 
+def block_norms(experiment: Experiment, run: Run) -> Metrics:
+    """Norms by residual block of what a batch makes of them, leaves (blocks,); the run's own key is not used."""
+    root = jax.random.fold_in(jax.random.key(experiment.config.seed), NORMS_STREAM)
+    sample_key, key = jax.random.split(jax.random.fold_in(root, run.updates))
+    return experiment.agent.block_norms(run.agent, sample(experiment, run.replay, sample_key), key)
+
+
 class Report(NamedTuple):
     """What `train` yields after each iteration."""
 
@@ -159,11 +171,12 @@ class Report(NamedTuple):
     seconds: float  # of training, over all sessions of the run
     metrics: dict[str, float]  # means over the iteration's updates
     evaluation: Evaluation | None  # at the end of an epoch
+    block_norms: dict[str, list[float]]  # likewise, if the configuration asks for them
 
     def row(self) -> dict[str, Any]:
         """Flat names and values, for tables."""
         head = {name: getattr(self, name) for name in Report._fields[:5]}
-        return head | self.metrics | (self.evaluation._asdict() if self.evaluation else {})
+        return head | self.metrics | (self.evaluation._asdict() if self.evaluation else {}) | self.block_norms
 
 
 class Programs(NamedTuple):
@@ -173,6 +186,7 @@ class Programs(NamedTuple):
     iteration: Callable[[Run], tuple[Run, Metrics]]
     inspect: Callable[[Metrics], tuple[Metrics, Array]]
     evaluate: Callable[[Any, Array], Episodes]
+    block_norms: Callable[[Run], Metrics]
 
 
 def compile_programs(experiment: Experiment) -> Programs:
@@ -182,6 +196,15 @@ def compile_programs(experiment: Experiment) -> Programs:
         jax.jit(partial(iteration, experiment), donate_argnums=0),
         jax.jit(inspect),
         jax.jit(lambda agent, keys: evaluate_policy(experiment, agent, keys)[0]),
+        jax.jit(partial(block_norms, experiment)),
+    )
+
+
+def _traced(programs: Programs, profiler: Profiler) -> Programs:
+    """The same programs; a third iteration and a second evaluation are traced, when memory is warm."""
+    return programs._replace(
+        iteration=profiler.wrap("iteration", programs.iteration, 2),
+        evaluate=profiler.wrap("evaluate", programs.evaluate, 1),
     )
 
 
@@ -191,17 +214,19 @@ def train(
     *,
     resume: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
+    profiler: Profiler | None = None,
 ) -> Iterator[Report]:
     """Train in a run directory and yield a report after each iteration, the first one before any.
 
     With `resume` the run there goes on from its latest checkpoint, bit for bit, under `config`; without it the
     directory must be new. Ends after `config.epochs` epochs, or with a checkpoint once `should_stop()` is true.
+    A `profiler` traces one iteration and one evaluation.
     Raises `UserError`, `MachineError`, and `DivergedError` when a loss or parameter is NaN or Inf.
     """
     experiment = build(config)
     if not resume:
         runs.create(directory, config, str(jax.devices()[0]))
-    with runs.lock(directory), closing(Session(experiment, directory)) as session:
+    with runs.lock(directory), closing(Session(experiment, directory, profiler)) as session:
         if session.run is None:
             yield session.begin()
         while session.epoch < config.epochs:
@@ -227,9 +252,11 @@ def epoch(session: "Session") -> Iterator[Report]:
 class Session:
     """A run in memory and its directory on disk, from a start or resume to the next stop."""
 
-    def __init__(self, experiment: Experiment, directory: Path):
+    def __init__(self, experiment: Experiment, directory: Path, profiler: Profiler | None = None):
         self.experiment, self.directory = experiment, directory
         self.programs = compile_programs(experiment)
+        if profiler:
+            self.programs = _traced(self.programs, profiler)
         self.run: Run = None  # type: ignore[assignment]  # until `begin`, for a run without checkpoint
         self._folder = runs.checkpoints(directory)
         self._seconds, self._since = 0.0, time.monotonic()
@@ -288,7 +315,10 @@ class Session:
         """Where the run stands."""
         seconds = self._seconds + time.monotonic() - self._since
         counts = (int(self.run.env_steps), int(self.run.updates))
-        return Report(self.epoch, self.iteration, *counts, seconds, metrics, evaluation)
+        norms: dict[str, list[float]] = {}
+        if evaluation and self.experiment.config.block_norms:
+            norms = {name: norm.tolist() for name, norm in self.programs.block_norms(self.run).items()}
+        return Report(self.epoch, self.iteration, *counts, seconds, metrics, evaluation, norms)
 
     def finish_epoch(self, metrics: dict[str, float]) -> Report:
         """Evaluate, record, and save."""

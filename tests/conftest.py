@@ -1,10 +1,16 @@
 """Settings that hold for all tests; they must be made before anything imports JAX or goalward."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Two devices, so that the tests of sharding run on any machine; the second flag compiles three times as fast.
 FLAGS = "--xla_force_host_platform_device_count=2 --xla_cpu_use_fusion_emitters=false"
+# Commands run in processes of their own share what they compile, in this run of the tests alone.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="goalward-cache-")
+atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
 
 import jax  # noqa: E402

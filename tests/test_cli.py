@@ -70,7 +70,8 @@ def test_help_and_refusals_are_quick_and_load_no_jax():
     code = """
 import sys
 from goalward.cli import main
-for words in (["--help"], *([n, "--help"] for n in ("train", "eval", "envs", "digest", "quickstart")), ["x"]):
+commands = ("train", "plan", "eval", "envs", "digest", "quickstart")
+for words in (["--help"], *([name, "--help"] for name in commands), ["x"]):
     try:
         main(words)
     except SystemExit as end:
@@ -79,9 +80,9 @@ print("loaded:", sorted({"jax", "equinox", "optax", "orbax", "matplotlib"} & set
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "loaded: []" in result.stdout
-    assert result.stdout.count("code 0") == 5
+    assert result.stdout.count("code 0") == 6
     assert result.stdout.count("code 2") == 1
-    for name in ("train", "eval", "envs", "digest", "quickstart"):
+    for name in ("train", "plan", "eval", "envs", "digest", "quickstart"):
         assert f"\n  {name} " in result.stdout
 
 
@@ -96,8 +97,15 @@ def test_the_module_and_the_script_are_the_same_command():
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("evla", ["'evla'", "did you mean 'eval'?", "train, eval, envs, digest"]),
+        ("evla", ["'evla'", "did you mean 'eval'?", "train, plan, eval, envs, digest"]),
         ("train", ["no environment is named", "goalward envs"]),
+        ("plan", ["no environment is named", "`goalward plan ENV`"]),
+        ("plan point_umaze", ["'point_umaze'", "did you mean", "point_u_maze"]),
+        ("plan point_u_maze --depth 10", ["depth is 10", "use depth 8 or 12"]),
+        ("plan point_u_maze --num-envs 10000000", ["this run needs", "that are free", "a smaller --num-envs"]),
+        ("train point_u_maze --num-envs 10000000", ["this run needs", "that are free", "a smaller --num-envs"]),
+        ("train point_u_maze --unroll 0", ["unroll is 0", "at least 1"]),
+        ("train point_u_maze --precision float16", ["float16", "bfloat16"]),
         ("train point_umaze", ["'point_umaze'", "did you mean", "point_u_maze"]),
         ("train ant_u_maze", ["'ant_u_maze'", "did you mean", "point_u_maze"]),
         ("train point_u_maze --eval-env zzz", ["'zzz'", "goalward envs"]),
@@ -298,3 +306,60 @@ def test_equal_runs_have_equal_digests(command, run, trained):
     assert (code, json.loads(out)) == (0, {"iteration": 6, "digest": toy.digest(trained)})
     command("train", "--resume", run, "--epochs", 3, "--json")
     assert command("digest", run)[1] != toy.digest(trained) + "\n"
+
+
+def test_plan_prints_a_table_or_json(command):
+    code, out, error = command("plan", *toy.words())
+    assert (code, error) == (0, "")
+    told = (
+        "parameters",
+        "optimiser",
+        "replay",
+        "activations",
+        "GFLOP",
+        "compilation",
+        "env steps/s",
+        "time to the end",
+    )
+    assert all(part in out for part in told), out
+    code, out, error = command("plan", *toy.words(), "--json")
+    assert (code, error) == (0, "")
+    planned = json.loads(out)
+    assert planned["seconds"] > planned["speed"]["compile"] > 0
+    assert planned["memory"]["replay"] > 0
+    assert planned["updates"] == toy.UPDATES * toy.ITERATIONS * 2
+
+
+def test_a_profiled_run_prints_where_its_time_went(command, tmp_path):
+    directory = tmp_path / "run"
+    code, out, _ = command("train", *toy.words(), "--out", directory, "--profile")
+    assert code == 0
+    assert all(part in out for part in ("one iteration", "forward", "backward", "optimiser", "evaluate"))
+    summary = json.loads((directory / "profile" / "summary.json").read_text())
+    assert summary["parts"]["backward"] > 0
+    assert list(directory.glob("profile/iteration/**/*.xplane.pb"))
+
+
+def test_a_profile_of_too_short_a_run_says_so(command, tmp_path):
+    short = toy.words(toy.SETTINGS | {"epochs": 1, "total_env_steps": 80})
+    code, _, error = command("train", *short, "--out", tmp_path / "run", "--profile")
+    assert code == 0
+    assert "nothing was traced" in error
+
+
+def test_compiled_programs_are_kept_in_the_users_cache_folder(tmp_path):
+    """Or where JAX is told to keep them; where no folder can be made, nowhere."""
+    code = "from goalward.cli import use_compilation_cache; use_compilation_cache(); import jax; "
+    code += "print(jax.config.values['jax_compilation_cache_dir'])"
+    (tmp_path / "file").touch()
+    places = {
+        str(tmp_path / "cache"): str(tmp_path / "cache" / "goalward" / "jax"),
+        str(tmp_path / "file"): "None",
+    }
+    for home, folder in places.items():
+        env = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+        start = [sys.executable, "-c", code]
+        told = {"env": env | {"XDG_CACHE_HOME": home}, "capture_output": True, "text": True, "check": True}
+        assert subprocess.run(start, **told).stdout.strip() == folder
+        told["env"]["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "other")
+        assert subprocess.run(start, **told).stdout.strip() == str(tmp_path / "other")

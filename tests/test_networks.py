@@ -17,6 +17,7 @@ from goalward.networks import (
     Layer,
     LayerNorm,
     Trunk,
+    block_norms,
     check_depth,
     sample_action,
 )
@@ -150,6 +151,27 @@ def test_a_block_keeps_its_input_and_one_array_a_layer_or_only_its_input(remat, 
     growth = (saved_floats(200, remat=remat) - saved_floats(100, remat=remat)) / 100
     blocks, width = 6, 32
     assert blocks * arrays * width <= growth < blocks * (arrays + 0.5) * width + 6 * width
+
+
+def test_block_norms_are_what_the_loop_adds_and_adds_it_to():
+    trunk = random_leaves(shape_of(Trunk, IN, OUT, SMALL._replace(depth=6)))
+    xs = np.float32(np.random.default_rng(1).standard_normal((7, IN)))
+    gradient = random_leaves(shape_of(Trunk, IN, OUT, SMALL._replace(depth=6)), scale=2.0)
+    found = jax.jit(lambda *a: block_norms(*a, "actor"))(trunk, gradient, xs)
+    branches, streams = np.zeros((7, 3)), np.zeros((7, 3))
+    for i in range(7):
+        x = trunk.stem(jnp.asarray(xs[i]))
+        for n in range(3):
+            y = x
+            for s in range(2):
+                y = jax.tree.map(lambda leaf, n=n, s=s: leaf[n, s], trunk.blocks)(y)
+            branches[i, n], streams[i, n] = np.linalg.norm(y), np.linalg.norm(x)
+            x = x + y
+    np.testing.assert_allclose(found["actor_branch_norm"], branches.mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(found["actor_stream_norm"], streams.mean(axis=0), rtol=1e-4)
+    for n in range(3):
+        flat = np.concatenate([leaf[n].ravel() for leaf in jax.tree.leaves(gradient.blocks)])
+        np.testing.assert_allclose(found["actor_block_grad_norm"][n], np.linalg.norm(flat), rtol=1e-5)
 
 
 def test_bfloat16_rounds_the_factors_of_products_and_nothing_else():

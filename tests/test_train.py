@@ -222,6 +222,24 @@ def test_evaluations_have_the_same_starts_and_goals_each_time(whole, trained):
     assert {name: again[name] for name in EVALUATED} == pytest.approx({name: last[name] for name in EVALUATED})
 
 
+def test_block_norms_are_recorded_on_request_and_change_nothing_else(trained, tmp_path):
+    directory = tmp_path / "run"
+    toy.run(directory, toy.config(block_norms=True, network={"actor_depth": 6}))
+    toy.run(tmp_path / "plain", toy.config(network={"actor_depth": 6}))
+    assert toy.digest(directory) == toy.digest(tmp_path / "plain")
+    blocks = {"actor": 3, "phi": 1, "psi": 1}
+    names = {
+        f"{net}_{what}_norm": n for net, n in blocks.items() for what in ("branch", "stream", "block_grad")
+    }
+    rows = runs.read_metrics(directory)
+    assert len(rows) == 3
+    for row in rows:
+        assert {name: len(row[name]) for name in names} == names
+        assert all(min(row[name]) > 0 for name in names)
+    assert rows[0]["phi_block_grad_norm"] != rows[1]["phi_block_grad_norm"]
+    assert not names.keys() & runs.read_metrics(trained)[-1].keys()
+
+
 def test_evaluation_keys_depend_on_the_seed_alone():
     data = [
         jax.random.key_data(train.evaluation_keys(c)) for c in (toy.config(), toy.epochs(9), toy.config(seed=1))

@@ -14,13 +14,20 @@ State = Any
 
 
 class Agent(NamedTuple):
-    """Pure functions; `state` is any pytree of arrays."""
+    """Pure functions; `state` is a NamedTuple of arrays, `params` (a NamedTuple of parts) what is learned.
+
+    `update` keeps to two rules. Where its new state is not finite, neither are its metrics: such an update is
+    not taken. Its optimiser's part is under `jax.named_scope("optimiser")`: profiles tell it apart by that.
+    """
 
     init: Callable[[PRNGKeyArray], State]
     act: Callable[[State, Array, Array, PRNGKeyArray], Array]  # obs (N, D), goal (N, G) -> explore (N, A)
     act_greedily: Callable[[State, Array, Array], Array]  # the same, without noise
     value: Callable[[State, Array, Array], Array]  # the same, f(s, π(s, g), g) -> (N,): how near is the goal?
     update: Callable[[State, Batch, PRNGKeyArray], tuple[State, Metrics]]
+    block_norms: Callable[
+        [State, Batch, PRNGKeyArray], Metrics
+    ]  # by network and residual block, leaves (blocks,)
     relabel: Horizon  # which goals it trains on
 
 

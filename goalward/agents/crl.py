@@ -1,6 +1,5 @@
 """Contrastive RL (arXiv 2503.14858, §3.1): InfoNCE critic, tanh-Gaussian actor, learned temperature."""
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -19,7 +18,7 @@ from goalward.losses import (
     logsumexp_penalty,
     temperature_loss,
 )
-from goalward.networks import Actor, Critic, sample_action
+from goalward.networks import Actor, Critic, block_norms, sample_action
 from goalward.replay import HORIZONS
 from goalward.types import Batch, EnvSpec, Metrics
 
@@ -53,7 +52,8 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
             Critic(spec.obs_dim, spec.action_dim, spec.goal_dim, config.repr_dim, critic_arch, critic_key),
             jnp.zeros(()),
         )
-        return CRLState(params, _three(o.init(p) for o, p in zip(optimisers, params, strict=True)))
+        actor_opt, critic_opt, alpha_opt = (o.init(p) for o, p in zip(optimisers, params, strict=True))
+        return CRLState(params, (actor_opt, critic_opt, alpha_opt))
 
     def act(state: CRLState, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         action, _ = sample_action(*state.params.actor(obs, goal), key)
@@ -87,12 +87,7 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
         f = energy.paired(critic.encode_sa(batch.obs, action), psi)
         return actor_loss(log_prob, f, alpha), -jnp.mean(log_prob)
 
-    def update(state: CRLState, batch: Batch, key: PRNGKeyArray) -> tuple[CRLState, Metrics]:
-        """One Adam step of actor, temperature and critic, all from the parameters before the step.
-
-        That is the paper's order, actor and α before the critic: neither of the first two gradients
-        changes what the critic's is taken at. Its ψ(g) serves the actor's loss too.
-        """
+    def gradients(state: CRLState, batch: Batch, key: PRNGKeyArray) -> tuple[CRLParams, Metrics]:
         actor, critic, log_alpha = state.params
         (critic_loss, (metrics, psi)), critic_grad = jax.value_and_grad(critic_objective, has_aux=True)(
             critic, batch
@@ -102,7 +97,6 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
             actor, critic, psi, alpha, batch, key
         )
         alpha_grad = jax.grad(temperature_loss)(log_alpha, entropy, target_entropy)
-        grads = CRLParams(actor_grad, critic_grad, alpha_grad)
         metrics |= {
             "critic_loss": critic_loss,
             "actor_loss": loss,
@@ -111,18 +105,35 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
             "actor_grad_norm": optax.tree.norm(actor_grad),
             "critic_grad_norm": optax.tree.norm(critic_grad),
         }
-        return _step(state, grads), metrics
+        return CRLParams(actor_grad, critic_grad, alpha_grad), metrics
+
+    def update(state: CRLState, batch: Batch, key: PRNGKeyArray) -> tuple[CRLState, Metrics]:
+        """One Adam step of actor, temperature and critic, all from the parameters before the step.
+
+        That is the paper's order, actor and α before the critic: neither of the first two gradients
+        changes what the critic's is taken at. Its ψ(g) serves the actor's loss too.
+        """
+        grads, metrics = gradients(state, batch, key)
+        with jax.named_scope("optimiser"):
+            return _step(state, grads), metrics
+
+    def norms(state: CRLState, batch: Batch, key: PRNGKeyArray) -> Metrics:
+        params, (grads, _) = state.params, gradients(state, batch, key)
+        seen = {
+            "actor": (params.actor.trunk, grads.actor.trunk, (batch.obs, batch.goal)),
+            "phi": (params.critic.phi, grads.critic.phi, (batch.obs, batch.action)),
+            "psi": (params.critic.psi, grads.critic.psi, (batch.goal,)),
+        }
+        found: Metrics = {}
+        for name, (trunk, gradient, inputs) in seen.items():
+            found |= block_norms(trunk, gradient, jnp.concatenate(inputs, axis=-1), name)
+        return found
 
     def _step(state: CRLState, grads: CRLParams) -> CRLState:
         steps = [o.update(g, s) for o, g, s in zip(optimisers, grads, state.opt, strict=True)]
-        params = CRLParams(
-            *_three(eqx.apply_updates(p, u) for p, (u, _) in zip(state.params, steps, strict=True))
-        )
-        return CRLState(params, _three(opt for _, opt in steps))
+        updates, (actor_opt, critic_opt, alpha_opt) = zip(*steps, strict=True)
+        params = eqx.apply_updates(state.params, CRLParams(*updates))
+        return CRLState(params, (actor_opt, critic_opt, alpha_opt))
 
-    return Agent(init, act, act_greedily, value, update, HORIZONS[config.horizon](config.discount))
-
-
-def _three(values: Iterable[Any]) -> tuple[Any, Any, Any]:
-    actor, critic, log_alpha = values
-    return actor, critic, log_alpha
+    relabel = HORIZONS[config.horizon](config.discount)
+    return Agent(init, act, act_greedily, value, update, norms, relabel)

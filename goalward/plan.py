@@ -1,0 +1,210 @@
+"""What a run will cost, before it is started: memory, arithmetic and, from a short measurement, time."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from math import prod
+from typing import Any, NamedTuple
+
+import jax
+import psutil
+from jax.extend import core
+from jaxtyping import Array, PRNGKeyArray
+
+from goalward import replay, train
+from goalward.config import TrainConfig
+from goalward.errors import UserError
+
+# Of the memory that is free, what a run may take: the rest is for checkpoints being written, and for others.
+USABLE = 0.9
+# How long updates are measured.
+MEASURED_SECONDS = 3.0
+
+
+class Memory(NamedTuple):
+    """Bytes."""
+
+    weights: int
+    optimiser: int
+    replay: int
+    worlds: int
+    activations: int  # and gradients: all that an update needs besides; 0 where not known
+    free: int  # on the device, or of the machine
+
+    def needed(self) -> int:
+        """All of a run."""
+        return self.weights + self.optimiser + self.replay + self.worlds + self.activations
+
+
+class Speed(NamedTuple):
+    """Seconds, measured."""
+
+    compile: float  # collection and update programs
+    update: float  # one update, sampling included
+    collect: float  # one iteration's rows of all worlds, inserted
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cost of a run."""
+
+    parameters: dict[str, int]
+    memory: Memory
+    update_flops: int
+    speed: Speed
+    updates: int  # in the whole run
+    updates_per_second: float  # over an iteration, collection included
+    env_steps_per_second: float  # likewise
+    gflops_per_second: float  # within updates
+    seconds: float  # of the whole run, evaluations included
+
+    def asdict(self) -> dict[str, Any]:
+        """Nested names and values, for JSON."""
+        return {**asdict(self), "memory": self.memory._asdict(), "speed": self.speed._asdict()}
+
+
+def plan(config: TrainConfig) -> Plan:
+    """Measure a few seconds of a run and say what all of it will take.
+
+    Raises `UserError`, with sizes that would do, for a run that does not fit into memory.
+    """
+    experiment = train.build(config)
+    memory = state_memory(experiment)
+    check_fits(memory, config)
+    speed, activations = measure(experiment)
+    memory = memory._replace(activations=activations)
+    check_fits(memory, config)
+    shapes = jax.eval_shape(lambda: train.init(experiment))
+    flops = matmul_flops(partial(train.update, experiment), shapes.agent, shapes.replay, shapes.key)
+    iteration = speed.collect + config.updates_per_iteration * speed.update
+    iterations = config.epochs * config.iterations_per_epoch
+    prefill = -(-config.prefill_rows // config.steps_per_iteration) * speed.collect
+    rows = config.num_envs * config.steps_per_iteration
+    evaluation = speed.collect / rows * config.eval_episodes * experiment.eval_env.spec.episode_length
+    return Plan(
+        parameters=parameters(shapes.agent),
+        memory=memory,
+        update_flops=flops,
+        speed=speed,
+        updates=iterations * config.updates_per_iteration,
+        updates_per_second=config.updates_per_iteration / iteration,
+        env_steps_per_second=rows / iteration,
+        gflops_per_second=flops / speed.update / 1e9,
+        seconds=speed.compile + prefill + iterations * iteration + (config.epochs + 1) * evaluation,
+    )
+
+
+def parameters(agent: Any) -> dict[str, int]:
+    """Numbers that are learned, by part of the agent."""
+    return {name: _count(part, lambda leaf: leaf.size) for name, part in agent.params._asdict().items()}
+
+
+def state_memory(experiment: train.Experiment) -> Memory:
+    """What the state of a run takes; nothing is computed or allocated."""
+    run = jax.eval_shape(lambda: train.init(experiment))
+    weights = _count(run.agent.params, _nbytes)
+    return Memory(
+        weights=weights,
+        optimiser=_count(run.agent, _nbytes) - weights,
+        replay=_count(run.replay, _nbytes),
+        worlds=_count(run.worlds, _nbytes),
+        activations=0,
+        free=free_memory(),
+    )
+
+
+def _nbytes(leaf: jax.ShapeDtypeStruct) -> int:
+    return leaf.size * leaf.dtype.itemsize
+
+
+def _count(tree: Any, size: Callable[[Any], int]) -> int:
+    return sum(size(leaf) for leaf in jax.tree.leaves(tree))
+
+
+def free_memory() -> int:
+    """Bytes that are free where arrays live: on the first device, or of the machine."""
+    stats = jax.devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    return psutil.virtual_memory().available
+
+
+def check_fits(memory: Memory, config: TrainConfig) -> None:
+    """Raise `UserError`, with what would help, for a run that needs more memory than may be used."""
+    usable = round(USABLE * memory.free)
+    if memory.needed() <= usable:
+        return
+    rest = usable - (memory.needed() - memory.replay)
+    rows = int(rest / memory.replay * config.buffer_rows)
+    remedies = []
+    if rows >= max(config.prefill_rows, config.steps_per_iteration, replay.MIN_ROWS):
+        remedies.append(f"--buffer-rows {rows}")
+    if memory.activations and not config.network.remat:
+        remedies.append("--remat")
+    remedies.append("a smaller " + ("--depth, --width or --batch-size" if rest < 0 else "--num-envs"))
+    activations = f", activations {_gb(memory.activations)}" if memory.activations else ""
+    raise UserError(
+        f"this run needs {_gb(memory.needed())} of memory and may use {_gb(usable)} of the {_gb(memory.free)} "
+        f"that are free: replay {_gb(memory.replay)} ({config.num_envs} worlds × {config.buffer_rows} rows), "
+        f"weights and optimiser {_gb(memory.weights + memory.optimiser)}{activations}; "
+        f"use {' or '.join(remedies)}"
+    )
+
+
+def _gb(count: int) -> str:
+    return f"{count / 1e9:.2f} GB"
+
+
+def measure(experiment: train.Experiment) -> tuple[Speed, int]:
+    """Time collection and updates on this machine; also the bytes that an update needs besides its state."""
+    config = experiment.config
+    run = jax.jit(lambda: train.init(experiment))()
+    begun = time.perf_counter()
+    gather = jax.jit(lambda run: train.gather(experiment, run)[0], donate_argnums=0).lower(run).compile()
+    updates = jax.jit(partial(_updates, experiment), donate_argnums=0)
+    updates = updates.lower(run.agent, run.replay, run.key, 1).compile()
+    compiled = time.perf_counter() - begun
+    for _ in range(1 + replay.MIN_ROWS // config.steps_per_iteration):
+        run = gather(run)
+    collect, run = _seconds(lambda: gather(run))
+    once, agent = _seconds(lambda: updates(run.agent, run.replay, run.key, 1))
+    number = max(1, round(MEASURED_SECONDS / once))
+    several, _ = _seconds(lambda: updates(agent, run.replay, run.key, number))
+    analysis = updates.memory_analysis()
+    return Speed(compiled, several / number, collect), analysis.temp_size_in_bytes if analysis else 0
+
+
+def _updates(
+    experiment: train.Experiment, agent: Any, experience: replay.Replay, key: PRNGKeyArray, number: Array
+) -> Any:
+    """Take so many updates, a number that the program is told when it runs."""
+
+    def step(i: Array, agent: Any) -> Any:
+        return train.update(experiment, agent, experience, jax.random.fold_in(key, i))[0]
+
+    return jax.lax.fori_loop(0, number, step, agent)
+
+
+def _seconds(call: Callable[[], Any]) -> tuple[float, Any]:
+    begun = time.perf_counter()
+    result = jax.block_until_ready(call())
+    return time.perf_counter() - begun, result
+
+
+def matmul_flops(function: Callable[..., Any], *args: Any) -> int:
+    """Arithmetic of all matrix products of a function, 2 for each multiply and add; `args` may be shapes."""
+    return _flops(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _flops(jaxpr: Any) -> int:
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            total += 2 * equation.outvars[0].aval.size * prod(shape[axis] for axis in contracted)
+        # A while loop's number of rounds is not known; its body counts once.
+        rounds = equation.params["length"] if equation.primitive.name == "scan" else 1
+        total += rounds * sum(_flops(inner) for inner in core.jaxprs_in_params(equation.params))
+    return total
