@@ -19,8 +19,9 @@ check: .venv/installed-dev  ## style, types, import layers
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
-bench: .venv/installed-dev  ## speed against the machine's limit
-	$(BIN)/python -m benchmarks.update
+bench: .venv/installed-dev  ## speed against the machine's limit and the textbook, about ten minutes
+	$(BIN)/python -m benchmarks.learner
+	$(BIN)/python -m benchmarks.iteration
 
 docs: .venv/installed-dev  ## the figures of docs/results.md, from the runs in runs/depth
 	$(BIN)/python -m goalward.experiments.depth runs/depth --out docs/images

@@ -77,7 +77,10 @@ def from_goalward(state: CRLState) -> State:
 def unstack(trunk: networks.Trunk) -> Network:
     """A trunk of the paper's kind, with leaves (N, S, …) in its blocks, as N lists of S layers."""
     arch = trunk.arch
-    if not (arch.residual and arch.layer_norm and arch.activation == "swish" and arch.precision == "float32"):
+    paper = arch._replace(
+        residual=True, residual_scale="one", layer_norm=True, activation="swish", precision="float32"
+    )
+    if arch != paper:
         raise ValueError(f"this is written for the paper's layers only, not {arch}")
 
     def layer(p: Any, *at: int) -> Layer:

@@ -61,6 +61,9 @@ class NetworkConfig:
     """Layers that one skip connection spans."""
     residual: bool = True
     """Add each block's input to its output."""
+    residual_scale: Literal["one", "inverse_sqrt_blocks", "inverse_blocks"] = "one"
+    """Multiply what each block adds. One is the paper's; from a few hundred layers on, the actor's first
+    actions are then at their bounds, which inverse_blocks mends (docs/performance.md)."""
     layer_norm: bool = True
     """Normalise after each Dense layer."""
     activation: Literal["swish", "relu", "gelu", "elu", "tanh"] = "swish"

@@ -27,6 +27,13 @@ NORM_EPSILON = 1e-6
 # All that a block keeps for its backward pass, besides its input. The rest is elementwise, or a slice of
 # weights, and is computed again: it would be several times as much, and moving it costs more.
 KEPT = "kept"
+# What each of N blocks adds is multiplied by this. Branches share a direction (Swish is positive on average):
+# their sum, the stream, grows with N, and with it the first outputs and every step of the head.
+RESIDUAL_SCALES: dict[str, Callable[[int], float]] = {
+    "one": lambda _: 1.0,
+    "inverse_sqrt_blocks": lambda blocks: blocks**-0.5,
+    "inverse_blocks": lambda blocks: 1 / blocks,
+}
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 
 
@@ -37,6 +44,7 @@ class Architecture(NamedTuple):
     width: int = 256
     block_size: int = 4
     residual: bool = True
+    residual_scale: str = "one"
     layer_norm: bool = True
     activation: str = "swish"
     stem_bias: bool = False
@@ -119,7 +127,7 @@ class Layer(eqx.Module):
 class Trunk(eqx.Module):
     """Stem, N residual blocks of S layers, head; the skip is added after a block's last activation.
 
-    x₀ = stem(x);  x_{n+1} = x_n + layer_S(…layer_1(x_n));  y = head(x_N).
+    x₀ = stem(x);  x_{n+1} = x_n + c layer_S(…layer_1(x_n));  y = head(x_N). c is `residual_scale`, in the paper 1.
     """
 
     stem: Layer
@@ -138,8 +146,7 @@ class Trunk(eqx.Module):
 
     def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
         def block(x: Array, layers: Layer) -> tuple[Array, None]:
-            y = self._branch(x, layers)
-            return (x + y if self.arch.residual else y), None
+            return self._add(x, self._branch(x, layers)), None
 
         keep = () if self.arch.remat else (KEPT,)
         policy = jax.checkpoint_policies.save_only_these_names(*keep)
@@ -153,13 +160,19 @@ class Trunk(eqx.Module):
             x = jax.tree.map(lambda leaf, i=i: leaf[i], layers)(x)
         return x
 
+    def _scale(self) -> float:
+        return RESIDUAL_SCALES[self.arch.residual_scale](self.arch.depth // self.arch.block_size)
+
+    def _add(self, x: Float[Array, " w"], y: Float[Array, " w"]) -> Float[Array, " w"]:
+        """What follows a block with the input x and the branch y."""
+        return x + self._scale() * y if self.arch.residual else y
+
     def norms(self, x: Float[Array, " i"]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
         """‖branch‖ of each block, what it adds; and ‖x_n‖, what it adds it to."""
 
         def block(x: Array, layers: Layer) -> tuple[Array, tuple[Array, Array]]:
             y = self._branch(x, layers)
-            norms = jnp.linalg.norm(y), jnp.linalg.norm(x)
-            return (x + y if self.arch.residual else y), norms
+            return self._add(x, y), (jnp.linalg.norm(self._scale() * y), jnp.linalg.norm(x))
 
         return jax.lax.scan(block, self.stem(x), self.blocks)[1]
 

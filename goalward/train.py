@@ -155,7 +155,7 @@ def evaluation_keys(config: TrainConfig, episodes: int | None = None) -> Key[Arr
 
 
 def block_norms(experiment: Experiment, run: Run) -> Metrics:
-    """Norms by residual block of what a batch makes of them, leaves (blocks,); the run's own key is not used."""
+    """Norms by residual block on a batch of the replay, leaves (blocks,); the run's own key is not used."""
     root = jax.random.fold_in(jax.random.key(experiment.config.seed), NORMS_STREAM)
     sample_key, key = jax.random.split(jax.random.fold_in(root, run.updates))
     return experiment.agent.block_norms(run.agent, sample(experiment, run.replay, sample_key), key)

@@ -26,6 +26,7 @@ KEY = jax.random.key(0)
 IN, OUT = 3, 5
 SMALL = Architecture(depth=4, width=8, block_size=2)
 DEEP = SMALL._replace(depth=14)
+SCALED = [{"residual_scale": "inverse_sqrt_blocks"}, {"residual_scale": "inverse_blocks"}]
 X = jnp.array([0.5, -1.2, 0.3])
 
 ACTIVATIONS_FLOAT64 = {
@@ -36,6 +37,9 @@ ACTIVATIONS_FLOAT64 = {
     "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
     "tanh": np.tanh,
 }
+
+
+SCALES = {"one": lambda n: 1.0, "inverse_sqrt_blocks": lambda n: 1 / n**0.5, "inverse_blocks": lambda n: 1 / n}
 
 
 def unrolled(trunk, x):
@@ -54,7 +58,7 @@ def unrolled(trunk, x):
         y = x
         for s in range(layers):
             y = layer(jax.tree.map(lambda leaf, n=n, s=s: leaf[n, s], trunk.blocks), y)
-        x = x + y if trunk.arch.residual else y
+        x = x + SCALES[trunk.arch.residual_scale](blocks) * y if trunk.arch.residual else y
     return x @ trunk.head.weight + trunk.head.bias
 
 
@@ -99,7 +103,7 @@ def test_invalid_block_size_is_named(block_size):
         check_depth(4, block_size)
 
 
-@pytest.mark.parametrize("changes", [{}, {"residual": False}, {"layer_norm": False}, {"unroll": 3}])
+@pytest.mark.parametrize("changes", [{}, {"residual": False}, {"layer_norm": False}, {"unroll": 3}, *SCALED])
 def test_scanned_trunk_equals_the_unrolled_loop(changes):
     trunk = random_leaves(shape_of(Trunk, IN, OUT, DEEP._replace(**changes)))
     np.testing.assert_allclose(call(trunk, X), unrolled(trunk, X), rtol=1e-3, atol=1e-5)
@@ -119,7 +123,8 @@ def plain_loop(trunk, x):
         y = x
         for s in range(trunk.blocks.dense.weight.shape[1]):
             y = jax.tree.map(lambda leaf, n=n, s=s: leaf[n, s], trunk.blocks)(y)
-        x = x + y if trunk.arch.residual else y
+        scale = SCALES[trunk.arch.residual_scale](trunk.blocks.dense.weight.shape[0])
+        x = x + scale * y if trunk.arch.residual else y
     return trunk.head(x)
 
 
@@ -128,7 +133,8 @@ def value_and_gradients(forward, trunk):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"layer_norm": False}, {"residual": False}, {"remat": True}, {"unroll": 2}, {"unroll": 100}]
+    "changes",
+    [{}, {"layer_norm": False}, {"residual": False}, {"remat": True}, {"unroll": 2}, {"unroll": 100}, *SCALED],
 )
 def test_what_is_recomputed_or_unrolled_changes_neither_values_nor_gradients(changes):
     trunk = random_leaves(shape_of(Trunk, IN, OUT, SMALL._replace(depth=6, **changes)))
@@ -151,6 +157,15 @@ def test_a_block_keeps_its_input_and_one_array_a_layer_or_only_its_input(remat, 
     growth = (saved_floats(200, remat=remat) - saved_floats(100, remat=remat)) / 100
     blocks, width = 6, 32
     assert blocks * arrays * width <= growth < blocks * (arrays + 0.5) * width + 6 * width
+
+
+@pytest.mark.parametrize(("scale", "low", "high"), [("one", 30, 80), ("inverse_blocks", 0.5, 2.0)])
+def test_the_stream_grows_with_depth_unless_branches_are_scaled(scale, low, high):
+    """At the start, branches share a direction: unscaled, their sum is in proportion to their number."""
+    arch = Architecture(depth=512, width=32, residual_scale=scale)
+    trunk = jax.jit(lambda: Trunk(IN, OUT, arch, KEY))()
+    _, stream = jax.jit(Trunk.norms)(trunk, X)
+    assert low < stream[-1] / stream[0] < high
 
 
 def test_block_norms_are_what_the_loop_adds_and_adds_it_to():
@@ -309,12 +324,14 @@ def test_log_prob_and_its_gradient_are_finite_for_huge_means(log_std):
 
 def test_actor_and_critic_sizes_are_independent():
     shared = NetworkConfig(
-        depth=8, width=32, remat=True, activation="relu", stem_bias=True, unroll=2, precision="bfloat16"
-    )
+        depth=8, width=32, remat=True, activation="relu", stem_bias=True, unroll=2, precision="bfloat16",
+        residual_scale="inverse_blocks",
+    )  # fmt: skip
     assert architectures(shared)[0] == architectures(shared)[1]
     assert architectures(shared)[0] == Architecture(
-        depth=8, width=32, activation="relu", stem_bias=True, remat=True, unroll=2, precision="bfloat16"
-    )
+        depth=8, width=32, activation="relu", stem_bias=True, remat=True, unroll=2, precision="bfloat16",
+        residual_scale="inverse_blocks",
+    )  # fmt: skip
     config = NetworkConfig(depth=8, width=32, actor_depth=4, critic_width=16)
     actor, critic = architectures(config)
     assert (actor.depth, actor.width, critic.depth, critic.width) == (4, 32, 8, 16)

@@ -40,6 +40,7 @@ def architectures(config: NetworkConfig) -> tuple[Architecture, Architecture]:
     shared = Architecture(
         block_size=config.block_size,
         residual=config.residual,
+        residual_scale=config.residual_scale,
         layer_norm=config.layer_norm,
         activation=config.activation,
         stem_bias=config.stem_bias,

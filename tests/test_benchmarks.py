@@ -1,0 +1,43 @@
+"""Benchmarks: they run, and the gate closes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import learner
+
+BASELINE = {"4": {"of_peak": 0.5, "vs_textbook": 3.0}, "256": {"of_peak": 0.5, "vs_textbook": None}}
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"4": {"of_peak": 0.5, "vs_textbook": 3.0}}, []),
+        ({"4": {"of_peak": 0.45, "vs_textbook": 2.6}}, []),
+        ({"4": {"of_peak": 0.9, "vs_textbook": 2.5}}, ["depth 4: vs_textbook is 2.50, the baseline 3.00"]),
+        ({"4": {"of_peak": 0.4, "vs_textbook": 3.0}}, ["depth 4: of_peak is 0.40, the baseline 0.50"]),
+        ({"256": {"of_peak": 0.5, "vs_textbook": None}, "8": {"of_peak": 0.0, "vs_textbook": 0.0}}, []),
+    ],
+)
+def test_what_fell_behind_beyond_noise_is_told(found, told):
+    assert learner.behind(found, BASELINE) == told
+
+
+def test_the_committed_baseline_is_of_the_depths_that_are_measured_by_default():
+    baseline = json.loads(learner.BASELINE.read_text())
+    assert set(baseline) == {str(depth) for depth in learner.Args().depths}
+    assert all(set(row) == set(learner.RATIOS) for row in baseline.values())
+
+
+def test_the_learner_is_measured_in_a_process_of_its_own():
+    words = ["--depths", "4", "--width", "16", "--batch-size", "8", "--json"]
+    command = [sys.executable, "-m", "benchmarks.learner", *words]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(result.stdout)
+    assert found["matmul_gflops"] > 0
+    row = found["depths"]["4"]
+    assert set(row) == {"ms", "compile_s", "peak_mb", "gflops", "of_peak", "vs_textbook"}
+    assert min(row.values()) > 0
+    assert row["of_peak"] == pytest.approx(row["gflops"] / found["matmul_gflops"])
