@@ -74,7 +74,7 @@ def measure(args: Args, depth: int) -> Figures:
     updates = max(2, min(20, 512 // depth))
     setup = experiment(args, depth, updates, depth >= REMAT_DEPTH)
     peak = matmul_gflops()
-    run, key = _filled(setup)
+    run, key = jax.block_until_ready(_filled(setup))
     rival = _textbook(setup, run, key) if depth <= TEXTBOOK_DEPTH else None
     begun = time.perf_counter()
     learn = jax.jit(partial(train.learn, setup), donate_argnums=0).lower(run.agent, run.replay, key).compile()

@@ -127,7 +127,7 @@ class Layer(eqx.Module):
 class Trunk(eqx.Module):
     """Stem, N residual blocks of S layers, head; the skip is added after a block's last activation.
 
-    x₀ = stem(x);  x_{n+1} = x_n + c layer_S(…layer_1(x_n));  y = head(x_N). c is `residual_scale`, in the paper 1.
+    x₀ = stem(x);  x_{n+1} = x_n + c layer_S(…layer_1(x_n));  y = head(x_N);  c from `residual_scale`.
     """
 
     stem: Layer
