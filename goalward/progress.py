@@ -30,8 +30,10 @@ def show(
     )
     last: Report | None = None
     evaluated: dict[str, Any] | None = None
-    # The bar goes to standard error, so that a log of standard output holds a line an epoch and no more.
-    with Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=True) as bar:
+    # Beside a log of standard output, which holds a line an epoch and no more, the bar goes to standard error;
+    # on a terminal both share one console, which keeps the lines above the bar.
+    below = console if console.is_terminal else Console(stderr=True, quiet=quiet)
+    with Progress(*columns, console=below, transient=True) as bar:
         total = config.epochs * config.iterations_per_epoch
         task = bar.add_task("", total=total, stage="compiling", rates="")
         for report in reports:
@@ -63,7 +65,7 @@ def _line(report: Report, config: TrainConfig) -> str:
     return (
         f"epoch {report.epoch:{width}}/{config.epochs}  {report.env_steps:>11,} env steps  "
         f"{report.updates:>8,} updates  {report.seconds:6.0f} s  success {evaluation.success_rate:4.2f}  "
-        f"time at goal {evaluation.time_at_goal:6.1f} ({evaluation.time_at_goal_fraction:4.2f})  "
+        f"at goal {evaluation.time_at_goal:6.1f} ({evaluation.time_at_goal_fraction:4.2f})  "
         f"distance {evaluation.final_distance:5.2f}"
     )
 

@@ -3,8 +3,11 @@
 import errno
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -259,7 +262,7 @@ def test_training_prints_a_line_an_epoch(command, run):
     lines = " ".join(out.split())
     for epoch, row in zip((3, 4), runs.read_metrics(run)[-2:], strict=True):
         assert f"epoch {epoch}/4 {row['env_steps']} env steps {row['updates']} updates" in lines
-        assert f"success {row['success_rate']:.2f} time at goal {row['time_at_goal']:.1f}" in lines
+        assert f"success {row['success_rate']:.2f} at goal {row['time_at_goal']:.1f}" in lines
     assert runs.load_config(run) == toy.config()
     assert "nothing to do" in command("train", "--resume", run)[1]
 
@@ -306,6 +309,23 @@ def test_equal_runs_have_equal_digests(command, run, trained):
     assert (code, json.loads(out)) == (0, {"iteration": 6, "digest": toy.digest(trained)})
     command("train", "--resume", run, "--epochs", 3, "--json")
     assert command("digest", run)[1] != toy.digest(trained) + "\n"
+
+
+def test_on_a_terminal_lines_are_printed_above_the_bar(tmp_path):
+    ours, theirs = pty.openpty()
+    line = [sys.executable, "-m", "goalward", "train", *toy.words(), "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(line, stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm-256color"})
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # how the end of a terminal is told
+        while piece := os.read(ours, 4096):
+            shown += piece
+    os.close(ours)
+    assert process.wait() == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n")
+    reported = [row for row in text.splitlines() if "success" in row]
+    assert [row.split()[:2] for row in reported] == [["epoch", f"{n}/2"] for n in range(3)], text
+    assert "updates/s" in text
 
 
 def test_plan_prints_a_table_or_json(command):
