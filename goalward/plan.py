@@ -159,7 +159,7 @@ def _gb(count: int) -> str:
 def measure(experiment: train.Experiment) -> tuple[Speed, int]:
     """Time collection and updates on this machine; also the bytes that an update needs besides its state."""
     config = experiment.config
-    run = jax.jit(lambda: train.init(experiment))()
+    run = jax.block_until_ready(jax.jit(lambda: train.init(experiment))())
     begun = time.perf_counter()
     gather = jax.jit(lambda run: train.gather(experiment, run)[0], donate_argnums=0).lower(run).compile()
     updates = jax.jit(partial(_updates, experiment), donate_argnums=0)

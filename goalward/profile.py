@@ -35,6 +35,7 @@ class Profiler:
     def __init__(self, folder: Path):
         self.folder = folder
         self._names: dict[str, dict[str, str]] = {}
+        self._traces: dict[str, Path] = {}
 
     def wrap(self, name: str, program: Any, traced_call: int) -> Callable[..., Any]:
         """The same jitted program, of whose calls the one of that number (from 0) is traced."""
@@ -51,29 +52,29 @@ class Profiler:
             options = jax.profiler.ProfileOptions()
             options.python_tracer_level = 0
             with jax.profiler.trace(str(self.folder / name), profiler_options=options):
-                return jax.block_until_ready(compiled(*args))
+                result = jax.block_until_ready(compiled(*args))
+            self._traces[name] = newest_trace(self.folder / name)
+            return result
 
         return call
 
     def result(self) -> Profile | None:
         """The sum of what was traced; None before all programs were."""
-        traces = {name: path for name in self._names if (path := trace_file(self.folder / name))}
-        if not traces or len(traces) < len(self._names):
+        if not self._traces or len(self._traces) < len(self._names):
             return None
         parts: dict[str, float] = dict.fromkeys(PARTS, 0.0)
         seconds: dict[str, float] = {}
-        for name, path in traces.items():
+        for name, path in self._traces.items():
             times, seconds[name] = read_trace(path)
             for operation, time in times.items():
-                parts["evaluate" if name == "evaluate" else part_of(self._names[name].get(operation, ""))] += (
-                    time
-                )
+                part = "evaluate" if name == "evaluate" else part_of(self._names[name].get(operation, ""))
+                parts[part] += time
         return Profile(parts, seconds)
 
 
-def trace_file(folder: Path) -> Path | None:
+def newest_trace(folder: Path) -> Path:
     """The newest trace in a folder, for `jax.profiler.ProfileData`, TensorBoard or xprof."""
-    return next(iter(sorted(folder.rglob("*.xplane.pb"), reverse=True)), None)
+    return max(folder.rglob("*.xplane.pb"))
 
 
 def operation_names(program: str) -> dict[str, str]:

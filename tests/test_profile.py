@@ -3,7 +3,7 @@
 import pytest
 import toy
 
-from goalward import profile, runs
+from goalward import profile
 
 PROGRAM = """
   %fusion.1 = f32[4]{0} fusion(%a), calls=%f, metadata={op_name="jit(iteration)/collect/while/add"}
@@ -50,7 +50,11 @@ def test_a_run_is_profiled_without_changing_it(tmp_path):
 
 
 def test_a_run_too_short_to_be_traced_has_no_profile(tmp_path):
-    profiler = profile.Profiler(runs.profile(tmp_path / "run"))
+    """Nor is an earlier trace in its folder taken for its own."""
+    profiler = profile.Profiler(tmp_path / "profile")
+    for name in ("iteration", "evaluate"):
+        (profiler.folder / name).mkdir(parents=True)
+        (profiler.folder / name / "earlier.xplane.pb").touch()
     stops = iter([False, True])
     toy.run(tmp_path / "run", profiler=profiler, should_stop=lambda: next(stops))
     assert profiler.result() is None
