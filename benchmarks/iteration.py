@@ -21,7 +21,7 @@ from rich.table import Table
 from benchmarks import textbook
 from benchmarks.timing import best_seconds
 from goalward import config, replay, train
-from goalward.rollout import collect
+from goalward.rollout import collector
 from goalward.types import Batch, Metrics
 
 
@@ -74,21 +74,20 @@ def prefilled(experiment: train.Experiment) -> train.Run:
         del state, goal
         return jax.random.uniform(key, (obs.shape[0], experiment.env.spec.action_dim), minval=-1.0, maxval=1.0)
 
-    wandering = experiment._replace(agent=experiment.agent._replace(act=act))
+    gather = train.gatherer(experiment._replace(agent=experiment.agent._replace(act=act)))
     chunks = -(-experiment.config.buffer_rows // experiment.config.steps_per_iteration)
 
     def fill(run: train.Run) -> train.Run:
-        return jax.lax.fori_loop(0, chunks, lambda _, run: train.gather(wandering, run)[0], run)
+        return jax.lax.fori_loop(0, chunks, lambda _, run: gather(run)[0], run)
 
-    return jax.jit(fill, donate_argnums=0)(jax.jit(lambda: train.init(experiment))())
+    return jax.jit(fill, donate_argnums=0)(train.init(experiment))
 
 
-def collector(experiment: train.Experiment, act: Callable[..., Array]) -> Callable[..., Any]:
+def chunk_collector(experiment: train.Experiment, act: Callable[..., Array]) -> Callable[..., Any]:
     """Make the function of (agent, worlds, key) that collects a chunk."""
-    steps, resample_goals = experiment.config.steps_per_iteration, experiment.config.resample_goals
-    return lambda agent, worlds, key: collect(
-        experiment.env, worlds, partial(act, agent), steps, resample_goals, key
-    )
+    steps = experiment.config.steps_per_iteration
+    collect = collector(experiment.env, act, experiment.config.resample_goals)
+    return lambda agent, worlds, key: collect(agent, worlds, jax.random.split(key, steps))
 
 
 def ours(experiment: train.Experiment) -> Method:
@@ -98,8 +97,9 @@ def ours(experiment: train.Experiment) -> Method:
         keys = train.update_keys(experiment, key)
         return jax.lax.map(lambda key: train.sample(experiment, experience, key), keys)
 
-    collect_chunk, update = collector(experiment, experiment.agent.act), experiment.agent.update
-    return Method(collect_chunk, replay.insert, sample, update, partial(train.iteration, experiment))
+    collect_chunk, update = chunk_collector(experiment, experiment.agent.act), experiment.agent.update
+    iteration = partial(train.iteration, experiment, train.gatherer(experiment))
+    return Method(collect_chunk, replay.insert, sample, update, iteration)
 
 
 def plain(experiment: train.Experiment, window: int) -> Method:
@@ -109,7 +109,7 @@ def plain(experiment: train.Experiment, window: int) -> Method:
         sizes.batch_size, sizes.updates_per_iteration, window, spec.action_dim, spec.achieved,
         crl.discount, crl.target_entropy, crl.logsumexp_penalty,
     )  # fmt: skip
-    collect_chunk = collector(experiment, lambda state, *inputs: textbook.act(state.actor, *inputs)[0])
+    collect_chunk = chunk_collector(experiment, lambda state, *inputs: textbook.act(state.actor, *inputs)[0])
 
     def iteration(run: train.Run) -> tuple[train.Run, Metrics]:
         key, collect_key, learn_key = jax.random.split(run.key, 3)

@@ -108,13 +108,13 @@ def measure(args: Args, depth: int) -> Figures:
 
 def needed_gflop(setup: train.Experiment) -> float:
     """Matrix-product arithmetic of one update."""
-    run = jax.eval_shape(lambda: train.init(setup))
+    run = train.shapes(setup)
     return plan.matmul_flops(partial(train.update, setup), run.agent, run.replay, run.key) / 1e9
 
 
 def _filled(setup: train.Experiment) -> tuple[train.Run, jax.Array]:
-    run = jax.jit(lambda: train.init(setup))()
-    gather = jax.jit(partial(train.gather, setup), donate_argnums=0)
+    run = train.init(setup)
+    gather = jax.jit(train.gatherer(setup), donate_argnums=0)
     for _ in range(7):
         run, _ = gather(run)
     return gather(run)

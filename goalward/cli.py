@@ -71,10 +71,36 @@ class Eval:
 
 @dataclass(frozen=True)
 class Envs:
-    """List the environments and their settings."""
+    """List the environments and their settings, or draw them."""
 
+    pictures: Path | None = None
+    """Draw the start of an episode of each environment into this folder."""
     json: bool = False
     """Print JSON."""
+
+
+@dataclass(frozen=True)
+class Render:
+    """Show a run's policy: a video of some episodes and, in a maze, a picture of their paths."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory."""
+    out: Path | None = None
+    """File of the video, .gif or .mp4; by default episodes.gif in the run directory."""
+    episodes: int = 4
+    """Number of episodes, one after the other."""
+    view: Literal["auto", "top", "side"] = "auto"
+    """Look from above, or from the side along with what walks; by default from above on mazes."""
+    best: bool = False
+    """Take the best checkpoint, not the latest."""
+    width: int = 480
+    """Width in pixels, even."""
+    height: int = 360
+    """Height in pixels, even."""
+    every: int | None = None
+    """Steps from one frame to the next; by default real time, or faster where a GIF would be too long."""
+    json: bool = False
+    """Print the names of the files as JSON."""
 
 
 @dataclass(frozen=True)
@@ -293,14 +319,36 @@ def run_eval(args: Eval) -> None:
 
 
 def run_envs(args: Envs) -> None:
-    """List the environments."""
+    """List the environments, or draw them."""
     from goalward import envs, progress
 
+    if args.pictures is not None:
+        from goalward.experiments.render import gallery
+
+        _tell_files(gallery(envs.names(), args.pictures), as_json=args.json)
+        return
     rows = envs.describe()
     if args.json:
         print(json.dumps(rows))
     else:
         progress.print_envs(rows)
+
+
+def run_render(args: Render) -> None:
+    """Write a run's video and name the files."""
+    from goalward.experiments.render import render
+
+    use_compilation_cache()
+    files = render(
+        args.run, args.out, episodes=args.episodes, view=args.view, best=args.best,
+        width=args.width, height=args.height, every=args.every,
+    )  # fmt: skip
+    _tell_files(files, as_json=args.json)
+
+
+def _tell_files(paths: list[Path], *, as_json: bool) -> None:
+    names = [str(path) for path in paths]
+    print(json.dumps(names) if as_json else "\n".join(names))
 
 
 def run_digest(args: Digest) -> None:
@@ -329,6 +377,7 @@ _COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "plan": (Plan, run_plan),
     "eval": (Eval, run_eval),
     "envs": (Envs, run_envs),
+    "render": (Render, run_render),
     "digest": (Digest, run_digest),
     "quickstart": (Quickstart, run_quickstart),
 }

@@ -141,6 +141,8 @@ class TrainConfig:
     """Samples in an update."""
     buffer_rows: int = 2_000
     """Rows of the replay for each world."""
+    buffer_gb: float | None = None
+    """Size of the replay in GB, in place of buffer-rows."""
     prefill_rows: int = 400
     """Rows in each world before learning starts."""
     eval_episodes: int = 128
@@ -208,6 +210,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1), "total_env_steps": (1, _INT32), "epochs": (1, _INT32), "num_envs": (1, _INT32),
     "steps_per_iteration": (1, _INT32), "updates_per_iteration": (1, _INT32), "steps_per_goal": (1, _INT32),
     "batch_size": (2, _INT32), "buffer_rows": (3, _INT32), "prefill_rows": (3, _INT32),
+    "buffer_gb": (0.0, _FINITE),
     "eval_episodes": (1, _INT32), "keep_last": (1, _INT32), "width": (1, _INT32), "actor_width": (1, _INT32),
     "critic_width": (1, _INT32), "block_size": (1, _INT32), "unroll": (1, _INT32), "repr_dim": (1, _INT32),
     "logsumexp_penalty": (0.0, _FINITE), "target_entropy": (-_FINITE, _FINITE),
@@ -229,6 +232,11 @@ def check(config: TrainConfig) -> None:
             raise UserError(f"{name} is {getattr(config.crl, name)}; it must lie between 0 and 1, without both")
     if not 0 < config.crl.discount < 1:
         raise UserError(f"discount is {config.crl.discount}; it must lie between 0 and 1, without both")
+    if config.buffer_gb is None:
+        _check_buffer(config)
+
+
+def _check_buffer(config: TrainConfig) -> None:
     for name in ("steps_per_iteration", "prefill_rows"):
         if getattr(config, name) > config.buffer_rows:
             raise UserError(

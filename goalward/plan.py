@@ -75,7 +75,7 @@ def plan(config: TrainConfig) -> Plan:
     speed, activations = measure(experiment)
     memory = memory._replace(activations=activations)
     check_fits(memory, config)
-    shapes = jax.eval_shape(lambda: train.init(experiment))
+    shapes = train.shapes(experiment)
     flops = matmul_flops(partial(train.update, experiment), shapes.agent, shapes.replay, shapes.key)
     iteration = speed.collect + config.updates_per_iteration * speed.update
     iterations = config.epochs * config.iterations_per_epoch
@@ -102,7 +102,7 @@ def parameters(agent: Any) -> dict[str, int]:
 
 def state_memory(experiment: train.Experiment) -> Memory:
     """What the state of a run takes; nothing is computed or allocated."""
-    run = jax.eval_shape(lambda: train.init(experiment))
+    run = train.shapes(experiment)
     weights = _count(run.agent.params, _nbytes)
     return Memory(
         weights=weights,
@@ -159,15 +159,16 @@ def _gb(count: int) -> str:
 def measure(experiment: train.Experiment) -> tuple[Speed, int]:
     """Time collection and updates on this machine; also the bytes that an update needs besides its state."""
     config = experiment.config
-    run = jax.block_until_ready(jax.jit(lambda: train.init(experiment))())
+    run = jax.block_until_ready(train.init(experiment))
     begun = time.perf_counter()
-    gather = jax.jit(lambda run: train.gather(experiment, run)[0], donate_argnums=0).lower(run).compile()
+    gather = train.compile_programs(experiment).gather
+    run, _ = jax.block_until_ready(gather(run))
     updates = jax.jit(partial(_updates, experiment), donate_argnums=0)
     updates = updates.lower(run.agent, run.replay, run.key, 1).compile()
     compiled = time.perf_counter() - begun
-    for _ in range(1 + replay.MIN_ROWS // config.steps_per_iteration):
-        run = gather(run)
-    collect, run = _seconds(lambda: gather(run))
+    for _ in range(replay.MIN_ROWS // config.steps_per_iteration):
+        run, _ = gather(run)
+    collect, (run, _) = _seconds(lambda: gather(run))
     once, agent = _seconds(lambda: updates(run.agent, run.replay, run.key, 1))
     number = max(1, round(MEASURED_SECONDS / once))
     several, _ = _seconds(lambda: updates(agent, run.replay, run.key, number))

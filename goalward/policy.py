@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from goalward import checkpoint, envs, runs
 from goalward.errors import UserError
 from goalward.evaluate import Evaluation, summarise
-from goalward.train import Experiment, Run, build, evaluate_policy, evaluation_keys, init
+from goalward.train import Experiment, Run, build, evaluation_keys, evaluator, shapes
 from goalward.types import EnvSpec
 
 
@@ -48,7 +48,7 @@ def load_run(directory: Path, *, best: bool = False) -> tuple[Experiment, Run]:
     experiment = build(runs.load_config(directory))
     folder = runs.checkpoints(directory)
     saved = checkpoint.best(folder) if best else checkpoint.latest(folder)
-    return experiment, checkpoint.restore(saved, jax.eval_shape(lambda: init(experiment)))
+    return experiment, checkpoint.restore(saved, shapes(experiment))
 
 
 def evaluate(
@@ -68,5 +68,5 @@ def evaluate(
             raise UserError(f"{directory} was trained on {experiment.env.name}; {env} has another maze")
         experiment = experiment._replace(eval_env=other)
     keys = evaluation_keys(experiment.config, episodes)
-    table, _ = jax.jit(lambda keys: evaluate_policy(experiment, run.agent, keys))(keys)
+    table, _ = evaluator(experiment)(run.agent, keys)
     return summarise(table, experiment.eval_env.spec.episode_length)

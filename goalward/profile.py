@@ -1,6 +1,8 @@
 """Where an iteration's time goes: one traced iteration and evaluation of a run, summed up by part."""
 
+import os
 import re
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -29,16 +31,45 @@ class Profile(NamedTuple):
     seconds: dict[str, float]
 
 
+class Untraced:
+    """What stands in for a profiler where nothing is traced."""
+
+    def program(self, name: str, program: Any, traced_call: int) -> Callable[..., Any]:
+        """The program itself."""
+        del name, traced_call
+        return program
+
+    clock = program
+
+
 class Profiler:
-    """Wraps compiled programs so that one call of each is traced, into one folder each."""
+    """Wraps what a run calls, so that one call of each is traced (programs) or timed (loops on the host)."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._names: dict[str, dict[str, str]] = {}
         self._traces: dict[str, Path] = {}
+        self._clocks: dict[str, float | None] = {}
 
-    def wrap(self, name: str, program: Any, traced_call: int) -> Callable[..., Any]:
-        """The same jitted program, of whose calls the one of that number (from 0) is traced."""
+    def clock(self, name: str, function: Callable[..., Any], timed_call: int) -> Callable[..., Any]:
+        """The same function, of whose calls the one of that number (from 0) is timed, as the part `name`."""
+        calls = 0
+        self._clocks[name] = None
+
+        def call(*args: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls - 1 != timed_call:
+                return function(*args)
+            begun = time.perf_counter()
+            result = jax.block_until_ready(function(*args))
+            self._clocks[name] = time.perf_counter() - begun
+            return result
+
+        return call
+
+    def program(self, name: str, program: Any, traced_call: int) -> Callable[..., Any]:
+        """The same jitted program, of whose calls the one of that number (from 0) is traced, into a folder."""
         calls, compiled = 0, None
 
         def call(*args: Any) -> Any:
@@ -59,16 +90,21 @@ class Profiler:
         return call
 
     def result(self) -> Profile | None:
-        """The sum of what was traced; None before all programs were."""
-        if not self._traces or len(self._traces) < len(self._names):
+        """The sum of what was traced and timed; None before all of it was."""
+        clocks = {name: seconds for name, seconds in self._clocks.items() if seconds is not None}
+        if not self._traces or len(self._traces) < len(self._names) or len(clocks) < len(self._clocks):
             return None
         parts: dict[str, float] = dict.fromkeys(PARTS, 0.0)
         seconds: dict[str, float] = {}
         for name, path in self._traces.items():
             times, seconds[name] = read_trace(path)
-            for operation, time in times.items():
+            for operation, spent in times.items():
                 part = "evaluate" if name == "evaluate" else part_of(self._names[name].get(operation, ""))
-                parts[part] += time
+                parts[part] += spent
+        for name, spent in clocks.items():  # a loop on the host has all threads wait for it
+            parts[name] += spent * (os.cpu_count() or 1)
+            program = "evaluate" if name == "evaluate" else "iteration"
+            seconds[program] = seconds.get(program, 0.0) + spent
         return Profile(parts, seconds)
 
 

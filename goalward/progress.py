@@ -16,6 +16,9 @@ from goalward.plan import Plan
 from goalward.profile import Profile
 from goalward.train import Report
 
+# Above so many environments with equal settings, the first and the last stand for all.
+MOST_NAMES = 4
+
 
 def show(
     reports: Iterator[Report], config: TrainConfig, directory: Path, *, quiet: bool = False
@@ -67,6 +70,7 @@ def _line(report: Report, config: TrainConfig) -> str:
         f"{report.updates:>8,} updates  {report.seconds:6.0f} s  success {evaluation.success_rate:4.2f}  "
         f"at goal {evaluation.time_at_goal:6.1f} ({evaluation.time_at_goal_fraction:4.2f})  "
         f"distance {evaluation.final_distance:5.2f}"
+        + (f"  {report.faults} physics faults" if report.faults else "")
     )
 
 
@@ -153,8 +157,14 @@ def print_envs(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         sizes = [str(row[size]) for size in ("obs_dim", "goal_dim", "action_dim", "episode_length")]
         table.add_row(row["name"], *sizes)
-    console = Console(file=sys.stdout)
+    console = Console(file=sys.stdout, highlight=False)
     console.print(table)
-    settings = "  ".join(f"{name}={value}" for name, value in rows[0]["settings"].items())
-    console.print(f"settings (--env-settings NAME=VALUE …): {settings}", highlight=False)
-    console.print("and point_<u…u5>_maze_gen_1f2f…: starts and goals 1, 2, … cells apart", highlight=False)
+    console.print("and {point,ant}_<u…u5>_maze_gen_1f2f…: starts and goals 1, 2, … cells apart")
+    console.print("settings (--env-settings NAME=VALUE …), with their defaults:")
+    kinds: dict[str, list[str]] = {}
+    for row in rows:
+        settings = "  ".join(f"{name}={value}" for name, value in row["settings"].items())
+        kinds.setdefault(settings, []).append(row["name"])
+    for settings, names in kinds.items():
+        which = ", ".join(names) if len(names) <= MOST_NAMES else f"{names[0]} … {names[-1]}"
+        console.print(f"  {which}: {settings}")

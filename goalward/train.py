@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +17,10 @@ from goalward import agents, checkpoint, envs, replay, runs
 from goalward.config import TrainConfig
 from goalward.envs import core
 from goalward.errors import DivergedError
-from goalward.evaluate import Episodes, Evaluation, run_episodes, summarise
-from goalward.profile import Profiler
-from goalward.rollout import collect
-from goalward.types import Batch, Metrics, Trajectory
+from goalward.evaluate import Episodes, Evaluation, episode_runner, summarise
+from goalward.profile import Profiler, Untraced
+from goalward.rollout import collector, compiled, starter
+from goalward.types import Batch, EnvSpec, Metrics, Trajectory
 
 # Keys of evaluations, and of what else looks on, are streams of their own: training draws none of them.
 EVALUATION_STREAM, NORMS_STREAM = 0x6576616C, 0x6E6F726D
@@ -49,38 +50,72 @@ def build(config: TrainConfig) -> Experiment:
     """Build environments and agent. Raises `UserError` for names and sizes that do not exist."""
     env = envs.make(config.env, config.env_settings)
     eval_env = envs.make(config.eval_env or config.env, config.env_settings)
+    if config.buffer_gb is not None:
+        rows = int(config.buffer_gb * 1e9 / (config.num_envs * row_bytes(env.spec)))
+        config = replace(config, buffer_rows=rows, buffer_gb=None)
     return Experiment(config, env, eval_env, agents.make(config, env.spec))
 
 
-def init(experiment: Experiment) -> Run:
-    """The state before the first step; a function of the seed alone."""
+def row_bytes(spec: EnvSpec) -> int:
+    """Bytes that one row of one world takes in the replay."""
+    row = Trajectory(
+        obs=jnp.zeros((1, spec.obs_dim)),
+        action=jnp.zeros((1, spec.action_dim)),
+        goal=jnp.zeros((1, spec.goal_dim)),
+        first=jnp.zeros(1, bool),
+        terminated=jnp.zeros(1, bool),
+    )
+    ring = jax.eval_shape(lambda: replay.init(row, 1))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((ring.rows, ring.last)))
+
+
+def blank(experiment: Experiment) -> Run:
+    """The state before any world has started; pure JAX, a function of the seed alone."""
     config, env, agent = experiment.config, experiment.env, experiment.agent
     agent_key, worlds_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
-    worlds = core.start(env, jax.random.split(worlds_key, config.num_envs))
-    obs = core.observe(env, worlds)
-    action = jnp.zeros((config.num_envs, env.spec.action_dim))
+    worlds = core.blank(env, jax.random.split(worlds_key, config.num_envs))
+    sizes = (env.spec.obs_dim, env.spec.action_dim)
+    obs, action = (jnp.zeros((config.num_envs, size)) for size in sizes)
     row = Trajectory(obs, action, worlds.goal, worlds.steps == 0, worlds.terminated)
     zero = jnp.zeros((), jnp.int32)
     return Run(agent.init(agent_key), replay.init(row, config.buffer_rows), worlds, run_key, zero, zero)
 
 
-def gather(experiment: Experiment, run: Run) -> tuple[Run, PRNGKeyArray]:
-    """Collect one chunk of experience into the replay; also a key for what follows."""
-    config = experiment.config
-    key, collect_key, next_key = jax.random.split(run.key, 3)
+def shapes(experiment: Experiment) -> Run:
+    """Shapes and types of a run's arrays; nothing is computed or allocated."""
+    return jax.eval_shape(partial(blank, experiment))
 
-    def act(obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
-        return experiment.agent.act(run.agent, obs, goal, key)
 
-    with jax.named_scope("collect"):
-        worlds, chunk = collect(
-            experiment.env, run.worlds, act, config.steps_per_iteration, config.resample_goals, collect_key,
-            config.steps_per_goal,
-        )  # fmt: skip
-    with jax.named_scope("insert"):
-        rows = replay.insert(run.replay, chunk)
-    taken = config.num_envs * config.steps_per_iteration
-    return run._replace(replay=rows, worlds=worlds, key=key, env_steps=run.env_steps + taken), next_key
+def init(experiment: Experiment) -> Run:
+    """The state before the first step; a function of the seed alone."""
+    run = jax.jit(partial(blank, experiment))()
+    start = compiled(experiment.env, starter(experiment.env))
+    return run._replace(worlds=start(run.worlds.key))
+
+
+Gather = Callable[[Run], tuple[Run, PRNGKeyArray]]
+
+
+def gatherer(experiment: Experiment) -> Gather:
+    """Make the function that collects a chunk of experience into the replay.
+
+    It also gives a key for what follows. Pure JAX, unless the environment has an engine.
+    """
+    config, env = experiment.config, experiment.env
+    collect = collector(env, experiment.agent.act, config.resample_goals, config.steps_per_goal)
+    insert = jax.jit(replay.insert, donate_argnums=0) if env.engine else replay.insert
+
+    def gather(run: Run) -> tuple[Run, PRNGKeyArray]:
+        key, collect_key, next_key = jax.random.split(run.key, 3)
+        with jax.named_scope("collect"):
+            keys = jax.random.split(collect_key, config.steps_per_iteration)
+            worlds, chunk = collect(run.agent, run.worlds, keys)
+        with jax.named_scope("insert"):
+            rows = insert(run.replay, chunk)
+        taken = config.num_envs * config.steps_per_iteration
+        return run._replace(replay=rows, worlds=worlds, key=key, env_steps=run.env_steps + taken), next_key
+
+    return gather
 
 
 def sample(experiment: Experiment, experience: replay.Replay, key: PRNGKeyArray) -> Batch:
@@ -124,12 +159,16 @@ def update_keys(experiment: Experiment, key: PRNGKeyArray) -> Key[Array, " K"]:
     return jax.random.split(key, experiment.config.updates_per_iteration)
 
 
-def iteration(experiment: Experiment, run: Run) -> tuple[Run, Metrics]:
-    """Collect, insert, learn: the program that is compiled once and run until the end."""
-    run, learn_key = gather(experiment, run)
-    agent, metrics = learn(experiment, run.agent, run.replay, learn_key)
+def improve(experiment: Experiment, run: Run, key: PRNGKeyArray) -> tuple[Run, Metrics]:
+    """Learn from the replay: the second half of an iteration."""
+    agent, metrics = learn(experiment, run.agent, run.replay, key)
     updates = run.updates + experiment.config.updates_per_iteration
     return run._replace(agent=agent, updates=updates), metrics
+
+
+def iteration(experiment: Experiment, gather: Gather, run: Run) -> tuple[Run, Metrics]:
+    """Collect, insert, learn: one program, compiled once and run until the end."""
+    return improve(experiment, *gather(run))
 
 
 def inspect(metrics: Metrics) -> tuple[Metrics, Array]:
@@ -139,13 +178,15 @@ def inspect(metrics: Metrics) -> tuple[Metrics, Array]:
     return jax.tree.map(jnp.mean, metrics), first_bad
 
 
-def evaluate_policy(experiment: Experiment, agent: Any, keys: Key[Array, " M"]) -> tuple[Episodes, Array]:
-    """Run one greedy episode per key on the evaluation environment; also its observations."""
+def evaluator(
+    experiment: Experiment, *, record: bool = False
+) -> Callable[[Any, Key[Array, " M"]], tuple[Episodes, Any]]:
+    """Make the function of (agent, keys (M,)) that runs one greedy episode per key, for evaluation.
 
-    def policy(obs: Array, goal: Array) -> Array:
-        return experiment.agent.act_greedily(agent, obs, goal)
-
-    return run_episodes(experiment.eval_env, policy, keys)
+    With `record` it also gives states and observations after each step, leaves (K, M, …).
+    """
+    env = experiment.eval_env
+    return compiled(env, episode_runner(env, experiment.agent.act_greedily, record=record))
 
 
 def evaluation_keys(config: TrainConfig, episodes: int | None = None) -> Key[Array, " M"]:
@@ -169,43 +210,49 @@ class Report(NamedTuple):
     env_steps: int
     updates: int
     seconds: float  # of training, over all sessions of the run
+    faults: int  # how often the physics of a world broke down, since the start of the run
     metrics: dict[str, float]  # means over the iteration's updates
     evaluation: Evaluation | None  # at the end of an epoch
     block_norms: dict[str, list[float]]  # likewise, if the configuration asks for them
 
     def row(self) -> dict[str, Any]:
         """Flat names and values, for tables."""
-        head = {name: getattr(self, name) for name in Report._fields[:5]}
+        head = {name: getattr(self, name) for name in Report._fields[:6]}
         return head | self.metrics | (self.evaluation._asdict() if self.evaluation else {}) | self.block_norms
 
 
 class Programs(NamedTuple):
-    """The compiled programs of an experiment; `Run`s given to them are used up."""
+    """The compiled programs of an experiment; `Run`s given to the first two are used up."""
 
-    gather: Callable[[Run], Run]
+    gather: Callable[[Run], tuple[Run, PRNGKeyArray]]
     iteration: Callable[[Run], tuple[Run, Metrics]]
     inspect: Callable[[Metrics], tuple[Metrics, Array]]
-    evaluate: Callable[[Any, Array], Episodes]
+    evaluate: Callable[[Any, Array], tuple[Episodes, Any]]
     block_norms: Callable[[Run], Metrics]
 
 
-def compile_programs(experiment: Experiment) -> Programs:
-    """Make the programs; each compiles at its first call."""
-    return Programs(
-        jax.jit(lambda run: gather(experiment, run)[0], donate_argnums=0),
-        jax.jit(partial(iteration, experiment), donate_argnums=0),
-        jax.jit(inspect),
-        jax.jit(lambda agent, keys: evaluate_policy(experiment, agent, keys)[0]),
-        jax.jit(partial(block_norms, experiment)),
-    )
+def compile_programs(experiment: Experiment, profiler: Profiler | None = None) -> Programs:
+    """Make the programs; each compiles at its first call.
 
+    A `profiler` traces a third iteration and a second evaluation, when memory is warm. With an engine
+    an iteration is a loop around it and then one program that learns.
+    """
+    trace = profiler or Untraced()
+    gather = gatherer(experiment)
+    if experiment.env.engine:
+        first_half = trace.clock("collect", gather, 2)
+        second_half = trace.program("iteration", jax.jit(partial(improve, experiment), donate_argnums=0), 2)
 
-def _traced(programs: Programs, profiler: Profiler) -> Programs:
-    """The same programs; a third iteration and a second evaluation are traced, when memory is warm."""
-    return programs._replace(
-        iteration=profiler.wrap("iteration", programs.iteration, 2),
-        evaluate=profiler.wrap("evaluate", programs.evaluate, 1),
-    )
+        def whole(run: Run) -> tuple[Run, Metrics]:
+            return second_half(*first_half(run))
+    else:
+        program = jax.jit(partial(iteration, experiment, gather), donate_argnums=0)
+        whole = trace.program("iteration", program, 2)
+    evaluate = evaluator(experiment)
+    evaluate = (trace.clock if experiment.eval_env.engine else trace.program)("evaluate", evaluate, 1)
+    norms = jax.jit(partial(block_norms, experiment))
+    gather = compiled(experiment.env, gather, donate_argnums=0)
+    return Programs(gather, whole, jax.jit(inspect), evaluate, norms)
 
 
 def train(
@@ -254,9 +301,7 @@ class Session:
 
     def __init__(self, experiment: Experiment, directory: Path, profiler: Profiler | None = None):
         self.experiment, self.directory = experiment, directory
-        self.programs = compile_programs(experiment)
-        if profiler:
-            self.programs = _traced(self.programs, profiler)
+        self.programs = compile_programs(experiment, profiler)
         self.run: Run = None  # type: ignore[assignment]  # until `begin`, for a run without checkpoint
         self._folder = runs.checkpoints(directory)
         self._seconds, self._since = 0.0, time.monotonic()
@@ -267,7 +312,7 @@ class Session:
         self._recorder = runs.Recorder(directory, self._saved_iteration)
 
     def _restore(self, saved: checkpoint.Saved) -> None:
-        self.run = checkpoint.restore(saved, jax.eval_shape(lambda: init(self.experiment)))
+        self.run = checkpoint.restore(saved, shapes(self.experiment))
         self._seconds, self._score = saved.state["seconds"], saved.state["score"]
         self._saved_iteration = saved.iteration
 
@@ -284,9 +329,9 @@ class Session:
     def begin(self) -> Report:
         """Start from the seed: fill the replay, then evaluate the policy nobody has trained yet."""
         config = self.experiment.config
-        self.run = jax.jit(lambda: init(self.experiment))()
+        self.run = init(self.experiment)
         for _ in range(-(-config.prefill_rows // config.steps_per_iteration)):
-            self.run = self.programs.gather(self.run)
+            self.run, _ = self.programs.gather(self.run)
         return self.finish_epoch({})
 
     def check(self, metrics: Metrics, key: PRNGKeyArray) -> dict[str, float]:
@@ -318,12 +363,14 @@ class Session:
         norms: dict[str, list[float]] = {}
         if evaluation and self.experiment.config.block_norms:
             norms = {name: norm.tolist() for name, norm in self.programs.block_norms(self.run).items()}
-        return Report(self.epoch, self.iteration, *counts, seconds, metrics, evaluation, norms)
+        engine = self.experiment.env.engine
+        faults = int(jnp.sum(engine.faults(self.run.worlds.state))) if engine else 0
+        return Report(self.epoch, self.iteration, *counts, seconds, faults, metrics, evaluation, norms)
 
     def finish_epoch(self, metrics: dict[str, float]) -> Report:
         """Evaluate, record, and save."""
         keys = evaluation_keys(self.experiment.config)
-        episodes = self.programs.evaluate(self.run.agent, keys)
+        episodes, _ = self.programs.evaluate(self.run.agent, keys)
         evaluation = summarise(episodes, self.experiment.eval_env.spec.episode_length)
         report = self.report(metrics, evaluation)
         self._score = evaluation.time_at_goal_fraction
@@ -351,11 +398,8 @@ def reproduce(directory: str | Path) -> Metrics:
     """Repeat the update at which a run diverged, from the state before it; its metrics, scalars."""
     directory = Path(directory)
     experiment = build(runs.load_config(directory))
-
-    def state() -> dict[str, Any]:
-        run = init(experiment)
-        return {"agent": run.agent, "replay": run.replay, "key": run.key}
-
-    saved = checkpoint.restore(checkpoint.latest(runs.failure(directory)), jax.eval_shape(state))
+    run = shapes(experiment)
+    like = {"agent": run.agent, "replay": run.replay, "key": run.key}
+    saved = checkpoint.restore(checkpoint.latest(runs.failure(directory)), like)
     _, metrics = jax.jit(partial(update, experiment))(saved["agent"], saved["replay"], saved["key"])
     return metrics

@@ -10,6 +10,7 @@ from scipy import stats
 
 from goalward import envs
 from goalward.envs import core, point
+from goalward.rollout import starter
 
 EPISODE, WORLDS, STEPS = 12, 64, 60
 
@@ -49,9 +50,15 @@ def roller(name, items, resample_goals, steps_per_goal):
 
     def row(worlds, action):
         recorded = worlds.state, core.observe(env, worlds), worlds.goal, worlds.steps == 0
-        return core.step_or_reset(env, worlds, action, resample_goals, steps_per_goal), recorded
+        return step(env, worlds, action, resample_goals, steps_per_goal), recorded
 
-    return jax.jit(lambda keys, actions: jax.lax.scan(row, core.start(env, keys), actions)[1])
+    return jax.jit(lambda keys, actions: jax.lax.scan(row, starter(env)(keys), actions)[1])
+
+
+def step(env, worlds, action, resample_goals=True, steps_per_goal=None):
+    """One step of all worlds, those that have ended starting anew."""
+    order = core.order_next(env, worlds, action, resample_goals)
+    return core.settle(env, worlds, order, core.simulate(env, worlds.state, order), steps_per_goal)
 
 
 @each_env
@@ -177,7 +184,7 @@ def test_another_goal_is_commanded_every_so_many_steps():
 def late_worlds():
     """Worlds at the start, before the time limit, at it, and terminated before it; with actions."""
     env = make("point_u_maze")
-    worlds = core.start(env, jax.random.split(jax.random.key(0), 4))
+    worlds = starter(env)(jax.random.split(jax.random.key(0), 4))
     steps = jnp.array([0, EPISODE - 1, EPISODE, 3], jnp.int32)
     actions = jnp.array([[1.0, -1.0], [0.5, 2.0], [0.0, -0.5], [0.0, 0.0]])
     return env, worlds._replace(steps=steps, terminated=jnp.array([False, False, False, True])), actions
@@ -185,7 +192,7 @@ def late_worlds():
 
 def test_an_episode_ends_at_its_time_limit_or_when_it_is_terminated():
     env, worlds, actions = late_worlds()
-    stepped = core.step_or_reset(env, worlds, actions, True)
+    stepped = step(env, worlds, actions)
     np.testing.assert_array_equal(stepped.steps, [1, EPISODE, 0, 0])
     assert not np.any(stepped.terminated)
 
@@ -193,11 +200,11 @@ def test_an_episode_ends_at_its_time_limit_or_when_it_is_terminated():
 def test_step_or_reset_needs_no_jit():
     env, worlds, actions = late_worlds()
 
-    def step(worlds):
-        worlds = core.step_or_reset(env, worlds, actions, True)
+    def stepped(worlds):
+        worlds = step(env, worlds, actions)
         return jax.tree.leaves(worlds._replace(key=jax.random.key_data(worlds.key)))
 
-    for plain, compiled in zip(step(worlds), jax.jit(step)(worlds), strict=True):
+    for plain, compiled in zip(stepped(worlds), jax.jit(stepped)(worlds), strict=True):
         np.testing.assert_allclose(plain, compiled, rtol=1e-6)
 
 
@@ -208,7 +215,7 @@ def keyed_worlds(steps):
         return jax.random.key_data(key), jax.random.key_data(key)
 
     env = make("point_u_maze")._replace(reset=reset, step=lambda state, _: state)
-    worlds = core.start(env, jax.random.split(jax.random.key(0), len(steps)))
+    worlds = starter(env)(jax.random.split(jax.random.key(0), len(steps)))
     return env, worlds._replace(steps=jnp.array(steps, jnp.int32))
 
 
@@ -218,7 +225,7 @@ def test_no_key_is_drawn_from_twice():
     seen = [worlds.state]
     for steps, drawn in ((0, "goal"), (EPISODE, "state"), (0, "goal"), (1, "goal"), (EPISODE, "state")):
         worlds = worlds._replace(steps=jnp.full(4, steps, jnp.int32))
-        worlds = core.step_or_reset(env, worlds, jnp.zeros((4, 2)), True, steps_per_goal=1)
+        worlds = step(env, worlds, jnp.zeros((4, 2)), steps_per_goal=1)
         seen.append(getattr(worlds, drawn))
     keys = jax.random.wrap_key_data(jnp.concatenate(seen))
     used = jax.random.key_data(jnp.concatenate([keys, jax.vmap(jax.random.split)(keys).ravel()]))
@@ -228,7 +235,7 @@ def test_no_key_is_drawn_from_twice():
 def test_only_worlds_that_are_due_change_their_start_or_goal():
     """One goes on, one is due another goal, one begins another episode."""
     env, worlds = keyed_worlds([3, 4, EPISODE, 0])
-    stepped = core.step_or_reset(env, worlds, jnp.zeros((4, 2)), True, steps_per_goal=5)
+    stepped = step(env, worlds, jnp.zeros((4, 2)), steps_per_goal=5)
     goal_changed, state_changed = (
         np.any(np.asarray(new) != old, axis=1)
         for new, old in ((stepped.goal, worlds.goal), (stepped.state, worlds.state))

@@ -39,7 +39,7 @@ def test_arithmetic_of_an_update_is_eleven_passes_through_a_trunk(depth, batch):
     flops = []
     for config in (small, deep):
         experiment = train.build(config)
-        run = jax.eval_shape(lambda e=experiment: train.init(e))
+        run = train.shapes(experiment)
         flops.append(
             plan.matmul_flops(lambda *a, e=experiment: train.update(e, *a), run.agent, run.replay, run.key)
         )

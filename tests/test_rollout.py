@@ -7,8 +7,8 @@ import pytest
 
 from goalward import envs
 from goalward.envs import core
-from goalward.evaluate import Episodes, run_episodes, summarise
-from goalward.rollout import collect
+from goalward.evaluate import Episodes, episode_runner, summarise
+from goalward.rollout import collector, starter
 from goalward.types import EnvSpec
 
 LENGTH, END = 5, 2.0
@@ -28,7 +28,7 @@ def line():
     return core.Env("line", spec, reset, jnp.add, lambda state: state, lambda state: state[0] >= END)
 
 
-def act(obs, goal, key):
+def act(_, obs, goal, key):
     """Depends on all it is given; some worlds reach the end within the time limit, some do not."""
     return 0.8 * jax.random.uniform(key, obs.shape) + 0.1 * obs - 0.3 * goal
 
@@ -36,11 +36,11 @@ def act(obs, goal, key):
 @pytest.mark.parametrize("resample_goals", [True, False])
 def test_collected_rows_are_those_of_stepping_by_hand(resample_goals):
     env, worlds, steps = line(), 6, 25
-    begin = core.start(env, jax.random.split(jax.random.key(1), worlds))
-    run = jax.jit(lambda begin, key: collect(env, begin, act, steps, resample_goals, key)[1])
-    rows = jax.tree.map(np.asarray, run(begin, jax.random.key(0)))
+    begin = jax.jit(starter(env))(jax.random.split(jax.random.key(1), worlds))
+    run = jax.jit(collector(env, act, resample_goals))
+    rows = jax.tree.map(np.asarray, run(None, begin, jax.random.split(jax.random.key(0), steps))[1])
     for t, key in enumerate(jax.random.split(jax.random.key(0), steps)):
-        action = act(jnp.asarray(rows.obs[t]), jnp.asarray(rows.goal[t]), key)
+        action = act(None, jnp.asarray(rows.obs[t]), jnp.asarray(rows.goal[t]), key)
         np.testing.assert_allclose(rows.action[t], action, atol=1e-6)
 
     ends = []
@@ -65,16 +65,12 @@ def test_collected_rows_are_those_of_stepping_by_hand(resample_goals):
 
 def test_collecting_goes_on_where_it_stopped():
     env = line()
-    begin = core.start(env, jax.random.split(jax.random.key(1), 4))
-
-    def still(obs, goal, key):
-        return 0.1 * obs
-
-    run = jax.jit(lambda worlds: collect(env, worlds, still, 8, True, jax.random.key(0)))
-    (middle, first_rows) = run(begin)
-    (_, second_rows) = run(middle)
-    long_run = jax.jit(lambda worlds: collect(env, worlds, still, 16, True, jax.random.key(0)))
-    for a, b, whole in zip(first_rows, second_rows, long_run(begin)[1], strict=True):
+    begin = jax.jit(starter(env))(jax.random.split(jax.random.key(1), 4))
+    run = jax.jit(collector(env, act, True))
+    keys = jax.random.split(jax.random.key(0), 16)
+    (middle, first_rows) = run(None, begin, keys[:8])
+    (_, second_rows) = run(None, middle, keys[8:])
+    for a, b, whole in zip(first_rows, second_rows, run(None, begin, keys)[1], strict=True):
         np.testing.assert_allclose(np.concatenate([a, b]), whole, atol=1e-6)
 
 
@@ -82,8 +78,8 @@ def test_a_straight_walk_to_the_next_cell_has_a_known_time_at_goal():
     """Steps of 0.2 over one cell of 1.0: 0.8, 0.6, then 0.4 < 0.5, from the third step on."""
     settings = {"episode_length": 10, "start_noise": 0.0}
     env = envs.make("point_u3_maze_gen_1f", settings)
-    run = jax.jit(lambda policy_keys: run_episodes(env, lambda obs, goal: 4 * (goal - obs), policy_keys))
-    episodes, obs = run(jax.random.split(jax.random.key(0), 32))
+    run = jax.jit(episode_runner(env, lambda _, obs, goal: 4 * (goal - obs), record=True))
+    episodes, (_, obs) = run(None, jax.random.split(jax.random.key(0), 32))
     assert obs.shape == (10, 32, 2)
     np.testing.assert_array_equal(episodes.time_at_goal, 8)
     assert np.all(episodes.success & episodes.final_success)
@@ -94,10 +90,10 @@ def test_a_straight_walk_to_the_next_cell_has_a_known_time_at_goal():
 
 def test_a_terminated_world_stays_where_it_ended_and_is_at_no_goal_after_that():
     env = line()._replace(reset=lambda key: (jnp.zeros(1), jnp.full(1, END)))
-    run = jax.jit(lambda keys, action: run_episodes(env, lambda obs, goal: action, keys))
+    run = jax.jit(episode_runner(env, lambda action, obs, goal: action, record=True))
     keys = jax.random.split(jax.random.key(0), 3)
     # The first reaches the end, where the goal is, at step 2; the second at step 4; the third stays just short.
-    episodes, obs = run(keys, jnp.array([[1.0], [0.5], [0.36]]))
+    episodes, (_, obs) = run(jnp.array([[1.0], [0.5], [0.36]]), keys)
     np.testing.assert_allclose(obs[:, 0, 0], [1, 2, 2, 2, 2])
     np.testing.assert_array_equal(episodes.time_at_goal, [1, 1, 1])
     np.testing.assert_array_equal(episodes.success, [True, True, True])

@@ -193,7 +193,7 @@ def test_an_iteration_is_its_parts_one_by_one(session):
         batch = replay.sample(rows, achieved, relabel, config.batch_size, sample_key)
         return experiment.agent.update(agent, batch, update_key)
 
-    gathered = session.programs.gather(jax.tree.map(jnp.copy, session.run))
+    gathered, _ = session.programs.gather(jax.tree.map(jnp.copy, session.run))
     before = jax.tree.map(jnp.copy, session.run.agent)
     report = next(train.epoch(session))
     agent, each = before, []
@@ -275,7 +275,7 @@ def test_a_number_that_is_not_finite_stops_the_run_and_can_be_reproduced(tmp_pat
     assert not np.isfinite(train.reproduce(directory)["critic_loss"])
 
     experiment = train.build(config)
-    run, learn_key = jax.jit(partial(train.gather, experiment))(started[0])
+    run, learn_key = jax.jit(train.gatherer(experiment))(started[0])
     update = jax.jit(partial(train.update, experiment))
     agent = run.agent
     keys = train.update_keys(experiment, learn_key)

@@ -1,26 +1,56 @@
-"""The contract of an environment in pure JAX, with time limit and automatic reset in one place."""
+"""The contract of an environment, with time limit, automatic reset and goals in one place.
+
+A step of all worlds has three parts: an `Order` (who goes on, who starts anew, with which control), the
+simulation it is for, and what is settled after it. The first and the last are pure JAX. The simulation is
+too, or it is an `Engine` that lives outside of JAX; `goalward.rollout` runs either kind.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray
 
 from goalward.envs.maze import Maze
 from goalward.types import EnvSpec
 
+# What a world does next.
+GO, START, STAY = 0, 1, 2
+
+
+class Engine(NamedTuple):
+    """Physics of all worlds on the host, outside of JAX; `state` is a pytree of arrays with leaves (N, …)."""
+
+    control: Callable[[Any, Array], Array]  # (state, action (A,)) -> control, pure JAX of one world
+    # (state, control, turn, start), NumPy, leaves (N, …) -> state; a function of these alone
+    advance: Callable[[Any, np.ndarray, np.ndarray, Any], Any]
+    blank: Callable[[int], Any]  # N -> a state of that shape, before any start
+    faults: Callable[[Any], Array]  # state -> (N,) how often a world's physics broke down, since `blank`
+
 
 class Env(NamedTuple):
-    """Pure functions of one world; `state` is any pytree."""
+    """Functions of one world, pure JAX; `state` is any pytree.
+
+    Without an engine, `reset` gives the state an episode starts in and `step` the next state. With one, `reset`
+    gives what the engine starts a world from, and there is no `step`.
+    """
 
     name: str
     spec: EnvSpec
-    reset: Callable[[PRNGKeyArray], tuple[Any, Array]]  # key -> (state, goal (G,)), equal for equal keys
-    step: Callable[[Any, Array], Any]  # (state, action (A,) in [−1, 1]) -> state
+    reset: Callable[[PRNGKeyArray], tuple[Any, Array]]  # key -> (start, goal (G,)), equal for equal keys
+    step: Callable[[Any, Array], Any] | None  # (state, action (A,) in [−1, 1]) -> state
     observe: Callable[[Any], Array]  # state -> observation (D,)
     terminated: Callable[[Any], Array]  # state -> bool: ends the episode before its time limit
-    maze: Maze | None = None  # walls to draw, where there are any
+    maze: Maze | None = None  # walls, where there are any
+    to_cells: Callable[[np.ndarray], np.ndarray] | None = (
+        None  # positions (…, 2 or more) -> (row, column) in it
+    )
+    engine: Engine | None = None
+    follow: Callable[[Any, Array], Array] | None = None  # (state, goal) -> goal: for goals that move
+    task: Any = None  # what pictures are made from, where there is an engine
+    constant: tuple[int, ...] = ()  # elements of the observation that random actions never change
 
 
 class Worlds(NamedTuple):
@@ -33,51 +63,105 @@ class Worlds(NamedTuple):
     terminated: Array
 
 
-def start(env: Env, keys: Key[Array, " N"]) -> Worlds:
-    """Start one episode per key; `keys` has the shape (N,)."""
+class Order(NamedTuple):
+    """What all worlds do next, leaves (N, …)."""
+
+    turn: Array  # int32: GO, START or STAY
+    control: Array  # of those that go: the action, or what the engine's `control` makes of it
+    start: Any  # of those that start
+    goal: Array  # likewise
+    key: Key[Array, " N"]  # likewise
+
+
+def blank(env: Env, keys: Key[Array, " N"]) -> Worlds:
+    """Worlds of the right shapes, before any start. `keys`: (N,)."""
+    number = keys.shape[0]
+    start, goal = _zeros(env, keys)
+    state = env.engine.blank(number) if env.engine else start
+    return Worlds(state, goal, keys, jnp.zeros(number, jnp.int32), jnp.zeros(number, bool))
+
+
+def order_start(env: Env, worlds: Worlds) -> Order:
+    """Every world starts the episode of its key."""
+    number = worlds.key.shape[0]
+    start, goal = draw_starts(env, worlds.key)
+    idle = control(env, worlds.state, jnp.zeros((number, env.spec.action_dim)))
+    return Order(jnp.full(number, START, jnp.int32), idle, start, goal, worlds.key)
+
+
+def draw_starts(env: Env, keys: Key[Array, " N"]) -> tuple[Any, Array]:
+    """Start and goal of the episodes of some keys, leaves (N, …)."""
     # Of an episode's key, 0 is folded in for its reset, 1 for the next episode, more for its other goals.
-    state, goal = jax.vmap(lambda key: env.reset(jax.random.fold_in(key, 0)))(keys)
-    worlds = keys.shape[0]
-    return Worlds(state, goal, keys, jnp.zeros(worlds, jnp.int32), jnp.zeros(worlds, bool))
+    return jax.vmap(lambda key: env.reset(jax.random.fold_in(key, 0)))(keys)
 
 
-def observe(env: Env, worlds: Worlds) -> Array:
-    """Observations of all worlds, (N, D)."""
-    return jax.vmap(env.observe)(worlds.state)
+def _zeros(env: Env, keys: Key[Array, " N"]) -> tuple[Any, Array]:
+    """What stands in for starts and goals where no world starts, leaves (N, …)."""
+    drawn = jax.eval_shape(lambda keys: draw_starts(env, keys), keys)
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), drawn)
 
 
-def step(env: Env, worlds: Worlds, action: Array) -> Worlds:
-    """Take one step in every world, finished or not. `action`: (N, A), clipped to [−1, 1]."""
-    state = jax.vmap(env.step)(worlds.state, jnp.clip(action, -1.0, 1.0))
-    return worlds._replace(state=state, steps=worlds.steps + 1, terminated=jax.vmap(env.terminated)(state))
+def control(env: Env, state: Any, action: Array) -> Array:
+    """What the simulation is told for an action (N, A), which is clipped to [−1, 1]."""
+    action = jnp.clip(action, -1.0, 1.0)
+    return jax.vmap(env.engine.control)(state, action) if env.engine else action
 
 
-def step_or_reset(
-    env: Env, worlds: Worlds, action: Array, resample_goals: bool, steps_per_goal: int | None = None
-) -> Worlds:
-    """Step the running episodes; start the next one where an episode has ended. `action`: (N, A).
+def order_next(env: Env, worlds: Worlds, action: Array, resample_goals: bool) -> Order:
+    """Running episodes go on with `action` (N, A); where one has ended, the next one starts.
 
     With `resample_goals` a new episode draws a new start and goal; without it, every episode of a
-    world repeats the first one's, as in the scaling-crl code base. After each `steps_per_goal` steps
-    of an episode another goal is drawn, as for a new episode.
+    world repeats the first one's, as in the scaling-crl code base.
     """
     over = worlds.terminated | (worlds.steps >= env.spec.episode_length)
+    keys = worlds.key
+    if resample_goals:
+        keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
+    start, goal = jax.lax.cond(jnp.any(over), lambda: draw_starts(env, keys), lambda: _zeros(env, keys))
+    return Order(jnp.where(over, START, GO), control(env, worlds.state, action), start, goal, keys)
 
-    def reset_finished(going: Worlds) -> Worlds:
-        keys = worlds.key
-        if resample_goals:
-            keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
-        return select(over, start(env, keys), going)
 
-    going = step(env, worlds, action)
+def order_once(env: Env, worlds: Worlds, action: Array) -> Order:
+    """Running episodes go on with `action` (N, A); worlds that terminated stay where they are."""
+    turn = jnp.where(worlds.terminated, STAY, GO)
+    start, goal = _zeros(env, worlds.key)
+    return Order(turn, control(env, worlds.state, action), start, goal, worlds.key)
+
+
+def simulate(env: Env, state: Any, order: Order) -> Any:
+    """The state of all worlds after an order; on the host where there is an engine."""
+    if env.engine:
+        host = jax.tree.map(np.asarray, (state, order.control, order.turn, order.start))
+        return env.engine.advance(*host)
+    if env.step is None:
+        raise TypeError(f"{env.name} has neither a step nor an engine")
+    gone = select(order.turn == GO, jax.vmap(env.step)(state, order.control), state)
+    return select(order.turn == START, order.start, gone)
+
+
+def settle(env: Env, worlds: Worlds, order: Order, state: Any, steps_per_goal: int | None = None) -> Worlds:
+    """All worlds after an order that led to `state`.
+
+    After each `steps_per_goal` steps of an episode another goal is drawn, as for a new episode.
+    """
+    going, starting = order.turn == GO, order.turn == START
+    terminated = (going & jax.vmap(env.terminated)(state)) | (~going & ~starting & worlds.terminated)
+    settled = Worlds(
+        state=state,
+        goal=select(starting, order.goal, worlds.goal),
+        key=jnp.where(starting, order.key, worlds.key),
+        steps=jnp.where(starting, 0, worlds.steps + going.astype(jnp.int32)),
+        terminated=terminated,
+    )
     if steps_per_goal is not None:
-        going = _command_again(env, going, steps_per_goal)
-    return jax.lax.cond(jnp.any(over), reset_finished, lambda going: going, going)
+        settled = _command_again(env, settled, going & (settled.steps % steps_per_goal == 0))
+    if env.follow is not None:
+        settled = settled._replace(goal=jax.vmap(env.follow)(state, settled.goal))
+    return settled
 
 
-def _command_again(env: Env, worlds: Worlds, steps_per_goal: int) -> Worlds:
-    """Draw another goal in every world whose steps are a multiple of `steps_per_goal`."""
-    due = worlds.steps % steps_per_goal == 0
+def _command_again(env: Env, worlds: Worlds, due: Array) -> Worlds:
+    """Draw another goal in the worlds that are `due` (N,)."""
 
     def draw(worlds: Worlds) -> Worlds:
         keys = jax.vmap(lambda key, steps: jax.random.fold_in(key, 1 + steps))(worlds.key, worlds.steps)
@@ -85,6 +169,11 @@ def _command_again(env: Env, worlds: Worlds, steps_per_goal: int) -> Worlds:
         return worlds._replace(goal=select(due, goal, worlds.goal))
 
     return jax.lax.cond(jnp.any(due), draw, lambda worlds: worlds, worlds)
+
+
+def observe(env: Env, worlds: Worlds) -> Array:
+    """Observations of all worlds, (N, D)."""
+    return jax.vmap(env.observe)(worlds.state)
 
 
 def select(chosen: Array, new: Any, old: Any) -> Any:

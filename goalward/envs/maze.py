@@ -2,6 +2,7 @@
 
 import re
 from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +51,7 @@ class Maze(NamedTuple):
     walls: np.ndarray  # (rows, columns) bool
     pairs: np.ndarray  # (pairs, 2, 2) int: start and goal cell of each possible episode
     weights: np.ndarray  # (pairs,) probability of each
+    cell_size: float = 1.0  # in units of the world
 
     def centre_xy(self) -> np.ndarray:
         """Middle of the maze, in cells, (2,)."""
@@ -60,8 +62,8 @@ class Maze(NamedTuple):
         return (max(self.walls.shape) - 2) / 2
 
 
-def parse(name: str) -> Maze:
-    """Return the layout `name`: a key of `GRIDS`, or `<layout>_gen_1f2f3f`.
+def parse(name: str, grids: Mapping[str, str] = GRIDS) -> Maze:
+    """Return the layout `name`: a key of `grids`, or `<layout>_gen_1f2f3f`.
 
     The generalisation split `<layout>_gen_1f2f` starts and ends on the path from R to the far side,
     1 or 2 cells forward, each distance equally likely and then each start equally likely.
@@ -69,9 +71,9 @@ def parse(name: str) -> Maze:
     split = re.fullmatch(r"(\w+_maze)_gen_((?:\d+f)+)", name)
     if split:
         return _split(name, split[1], [int(k) for k in split[2].rstrip("f").split("f")])
-    if name not in GRIDS:
-        raise UserError(f"unknown maze layout {name!r}; the layouts are {', '.join(GRIDS)}")
-    grid = GRIDS[name].split()
+    if name not in grids:
+        raise UserError(f"unknown maze layout {name!r}; the layouts are {', '.join(grids)}")
+    grid = grids[name].split()
     start, goals = cells(grid, "R")[0], cells(grid, "G")
     pairs = np.array([[start, goal] for goal in goals])
     return Maze(name, walls_of(grid), pairs, np.full(len(goals), 1 / len(goals)))
@@ -124,11 +126,11 @@ def neighbours(cell: Cell) -> list[Cell]:
     return [(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)]
 
 
-def cells(grid: list[str], mark: str) -> list[Cell]:
+def cells(grid: Sequence[str], mark: str) -> list[Cell]:
     """All cells of a grid with this mark, row by row."""
     return [(r, c) for r, row in enumerate(grid) for c, here in enumerate(row) if here == mark]
 
 
-def walls_of(grid: list[str]) -> np.ndarray:
+def walls_of(grid: Sequence[str]) -> np.ndarray:
     """True where a wall is, (rows, columns)."""
     return np.array([[here == "#" for here in row] for row in grid])

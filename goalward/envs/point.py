@@ -1,6 +1,7 @@
 """Point mazes in pure JAX: a point that slides along walls, with position control or with inertia."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from goalward.envs.core import Env
 from goalward.envs.maze import Maze
-from goalward.errors import UserError
+from goalward.envs.settings import check
 from goalward.types import EnvSpec
 
 # Observed positions are centred and scaled so that the longer side of a maze spans ± this.
@@ -32,17 +33,16 @@ class PointSettings:
     drag: float = 0.1  # share of the velocity lost each step, with inertia
 
     def __post_init__(self):
-        limits = {
-            "episode_length": (self.episode_length, 1, np.inf),
-            "cell_size": (self.cell_size, 1e-6, np.inf),
-            "step_size": (self.step_size, 1e-9, self.cell_size * (1 - 2 * WALL_GAP)),
-            "goal_threshold": (self.goal_threshold, 1e-9, np.inf),
-            "start_noise": (self.start_noise, 0.0, self.cell_size * (0.5 - WALL_GAP)),
-            "drag": (self.drag, 1e-6, 1.0),
-        }
-        for name, (value, low, high) in limits.items():
-            if not (low <= value <= high and np.isfinite(value)):
-                raise UserError(f"point maze setting {name} is {value}; it must lie in {low:g} … {high:g}")
+        check(
+            "point maze",
+            self,
+            episode_length=(1, np.inf),
+            cell_size=(1e-6, np.inf),
+            step_size=(1e-9, self.cell_size * (1 - 2 * WALL_GAP)),
+            goal_threshold=(1e-9, np.inf),
+            start_noise=(0.0, self.cell_size * (0.5 - WALL_GAP)),
+            drag=(1e-6, 1.0),
+        )
 
 
 class PointState(NamedTuple):
@@ -96,7 +96,8 @@ def make(name: str, maze: Maze, settings: PointSettings) -> Env:
         distance=distance,
         success=lambda achieved, goal: distance(achieved, goal) < settings.goal_threshold,
     )
-    return Env(name, spec, reset, step, observe, lambda _: jnp.zeros((), bool), maze)
+    to_maze_cells = partial(to_cells, maze)
+    return Env(name, spec, reset, step, observe, lambda _: jnp.zeros((), bool), maze, to_maze_cells)
 
 
 def to_cells(maze: Maze, position: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from goalward.evaluate import summarise
 from goalward.experiments import figures
 from goalward.policy import load_run
 from goalward.progress import print_evaluation, print_summary, show
-from goalward.train import Experiment, evaluate_policy, train
+from goalward.train import Experiment, evaluator, train
 
 TIME_LIMIT = 150.0  # seconds of training, compilation included
 TARGET = 0.99  # success rate of an evaluation that ends training early
@@ -50,7 +49,7 @@ def run(
         raise KeyboardInterrupt
     experiment, state = load_run(directory)
     keys = jax.random.split(jax.random.key(seed + 1), EPISODES)
-    episodes, obs = jax.jit(partial(evaluate_policy, experiment))(state.agent, keys)
+    episodes, (_, obs) = evaluator(experiment, record=True)(state.agent, keys)
     evaluation = summarise(episodes, experiment.env.spec.episode_length)
     _draw(directory, experiment, state.agent, np.asarray(obs[:, :TRACKS]), np.asarray(episodes.goal[:TRACKS]))
     summary = {

@@ -1,0 +1,141 @@
+"""The pusher: an arm of seven joints that slides one or two cylinders over a table.
+
+Observation: joint angles (7), position of the arm's tip (3), of each cylinder (3), joint velocities (7).
+Goal: positions of the cylinders in m, whose z never changes. Action (7): torques.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from goalward.envs.mujoco import models
+from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
+from goalward.envs.settings import check
+
+TIMESTEP, SUBSTEPS = 0.01, 5  # 0.05 s a step
+JOINTS = 7
+OBJECT_Z = -0.275
+NEAREST_GOAL = 0.17  # m from where the cylinder starts
+
+Box = tuple[tuple[float, float], tuple[float, float]]  # (low, high) of x, then of y, in m
+# Gymnasium's cylinder starts around (0.45, −0.05) and slides along y first: so are the ranges of JaxGCRL meant.
+START: Box = ((0.25, 0.65), (-0.35, -0.05))
+GOALS: dict[str, Box] = {
+    "pusher_easy": ((0.25, 0.65), (-0.6, -0.3)),
+    "pusher_hard": ((-0.1, 0.9), (-0.7, 0.3)),
+}
+# Of JaxGCRL's pusher2: each cylinder has its half of the table.
+TWO_STARTS: tuple[Box, Box] = (((0.25, 0.45), (-0.35, -0.05)), ((0.45, 0.65), (-0.35, -0.05)))
+TWO_GOALS: tuple[Box, Box] = (((-0.15, 0.375), (-0.7, 0.3)), ((0.375, 0.9), (-0.7, 0.3)))
+
+
+@dataclass(frozen=True)
+class PusherSettings:
+    """Settings of the pusher."""
+
+    episode_length: int = 1000
+    goal_threshold: float = 0.1  # m, from each cylinder
+
+    def __post_init__(self):
+        check("pusher", self, episode_length=(1, np.inf), goal_threshold=(1e-9, np.inf))
+
+
+def pusher(name: str, settings: PusherSettings) -> Task:
+    """Push a cylinder to a place."""
+    return _task(name, settings, [START], [GOALS[name]])
+
+
+def pusher2(name: str, settings: PusherSettings) -> Task:
+    """Push two cylinders, each to its place."""
+    return _task(name, settings, list(TWO_STARTS), list(TWO_GOALS))
+
+
+def _task(name: str, settings: PusherSettings, starts: list[Box], goals: list[Box]) -> Task:
+    model = _model(len(starts))
+    tip = int(model.body("tips_arm").id)
+    number = len(starts)
+
+    def reset(key: PRNGKeyArray) -> tuple[Start, Array]:
+        start_key, goal_key, velocity_key = jax.random.split(key, 3)
+        objects, wanted = draw_in(starts, start_key), draw_in(goals, goal_key)
+        away = wanted - objects
+        distance = jnp.maximum(jnp.linalg.norm(away, axis=-1, keepdims=True), 1e-6)
+        wanted = objects + away * jnp.maximum(1.0, NEAREST_GOAL / distance)
+        qvel = jax.random.uniform(velocity_key, (JOINTS,), minval=-0.005, maxval=0.005)
+        start = Start(
+            jnp.concatenate([jnp.zeros(JOINTS), objects.ravel()]),
+            jnp.concatenate([qvel, jnp.zeros(2 * number)]),
+        )
+        return start, on_table(wanted).ravel()
+
+    def on_table(xy: Array) -> Array:
+        return jnp.concatenate([xy, jnp.full((number, 1), OBJECT_Z)], axis=-1)
+
+    def observe(physics: Physics) -> Array:
+        assert physics.xpos is not None  # noqa: S101  # the task reads it
+        objects = on_table(physics.qpos[JOINTS:].reshape(number, 2))
+        return jnp.concatenate(
+            [physics.qpos[:JOINTS], physics.xpos[tip], objects.ravel(), physics.qvel[:JOINTS]]
+        )
+
+    def distance(achieved: Array, wanted: Array) -> Array:
+        """The farther one's."""
+        apart = (achieved - wanted).reshape(*achieved.shape[:-1], number, 3)
+        return jnp.max(jnp.linalg.norm(apart, axis=-1), axis=-1)
+
+    def markers(wanted: np.ndarray) -> list[Marker]:
+        return [Marker(place, settings.goal_threshold) for place in np.reshape(wanted, (number, 3))]
+
+    obs_dim, first = 2 * JOINTS + 3 + 3 * number, JOINTS + 3
+    goal = slice(first, first + 3 * number)
+    spec = reach_spec(model, obs_dim, goal, settings.episode_length, settings.goal_threshold)
+    spec = spec._replace(
+        distance=distance,
+        success=lambda achieved, wanted: distance(achieved, wanted) < settings.goal_threshold,
+    )
+    heights = tuple(first + 3 * i + 2 for i in range(number))
+    return Task(name, model, SUBSTEPS, spec, reset, observe, markers, reads=("xpos",), constant=heights)
+
+
+def draw_in(boxes: list[Box], key: PRNGKeyArray) -> Array:
+    """A point in each of some boxes, uniform, (boxes, 2)."""
+    low, high = jnp.asarray(np.moveaxis(np.array(boxes), -1, 0), jnp.float32)
+    return jax.random.uniform(key, low.shape, minval=low, maxval=high)
+
+
+def _model(objects: int) -> mujoco.MjModel:
+    """Gymnasium's arm and table, with cylinders of ours, whose joints are their xy in m."""
+    spec = models.gymnasium_model("pusher_v5", TIMESTEP)
+    models.remove_body(spec, "goal")
+    models.remove_body(spec, "object")
+    for number in range(1, objects + 1):
+        body = spec.worldbody.add_body(name=f"object{number}", pos=[0.0, 0.0, OBJECT_Z])
+        body.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_CYLINDER,
+            size=[0.05, 0.05, 0.0],
+            density=0.01,
+            rgba=[0.85, 0.33, 0.2, 1.0] if number == 1 else [0.2, 0.45, 0.75, 1.0],
+            contype=2,
+            conaffinity=3,
+        )
+        for axis, vector in (("x", [1, 0, 0]), ("y", [0, 1, 0])):
+            joint = body.add_joint(name=f"object{number}_{axis}", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=vector)
+            joint.damping, joint.armature, joint.limited = (
+                [0.5, 0.0, 0.0],
+                0.04,
+                mujoco.mjtLimited.mjLIMITED_FALSE,
+            )
+    return spec.compile()
+
+
+TASKS: dict[str, tuple[Callable[[str, Any], Task], Any]] = {
+    "pusher_easy": (pusher, PusherSettings()),
+    "pusher_hard": (pusher, PusherSettings()),
+    "pusher2": (pusher2, PusherSettings()),
+}
