@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import tyro
 
-from goalward.config import PRESETS, TrainConfig, from_dict, merge
+from goalward.config import CRLConfig, NetworkConfig, TrainConfig, from_dict, merge, preset
 from goalward.errors import DivergedError, MachineError, UserError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Train:
     config: Path | None = None
     """File of settings, JSON or TOML. Flags win over it, it wins over the preset."""
     preset: Literal["laptop", "paper"] = "laptop"
-    """Sizes to start from: for a laptop's processor, or those of the paper."""
+    """Settings to start from: for a laptop's processor and the environment's kind, or those of the paper."""
     out: Path | None = None
     """Run directory; by default a new one under runs/."""
     resume: Path | None = None
@@ -47,7 +47,7 @@ class Plan:
     config: Path | None = None
     """File of settings, JSON or TOML. Flags win over it, it wins over the preset."""
     preset: Literal["laptop", "paper"] = "laptop"
-    """Sizes to start from: for a laptop's processor, or those of the paper."""
+    """Settings to start from: for a laptop's processor and the environment's kind, or those of the paper."""
     json: bool = False
     """Print JSON."""
     settings: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=lambda: TrainConfig(""))
@@ -177,16 +177,38 @@ def _train_defaults(words: list[str]) -> Train:
 
 
 def _settings(words: list[str]) -> TrainConfig:
-    """The settings of the preset, and over them those of the config file."""
-    preset = _value_of("--preset", words) or Train.preset
-    values = merge({"env": ""}, PRESETS.get(preset, {}))  # an unknown preset is refused by the parser
-    config = _value_of("--config", words)
+    """The settings of the preset for the environment, and over them those of the config file."""
+    name = _value_of("--preset", words) or Train.preset  # an unknown one is refused by the parser
+    config, given = _value_of("--config", words), {}
     if config is not None:
         from goalward import runs
 
-        values = merge(values, runs.read_settings(Path(config)))
-        values.pop("format", None)
-    return from_dict(values, config or f"preset {preset}")
+        given = runs.read_settings(Path(config))
+        given.pop("format", None)
+    env = _positional(words) or given.get("env") or ""
+    values = merge({"env": ""}, preset(name, str(env)))
+    return from_dict(merge(values, given), config or f"preset {name}")
+
+
+def _positional(words: list[str]) -> str | None:
+    """The first word that is neither a flag nor a flag's value; it is the environment."""
+    for before, word in zip(["", *words], words, strict=False):
+        is_value = before.startswith("--") and "=" not in before and before not in switches()
+        if not (word.startswith("-") or "=" in word or is_value):
+            return word
+    return None
+
+
+def switches() -> set[str]:
+    """Flags that take no value."""
+    names = {
+        name
+        for kind in (Train, Plan, TrainConfig, NetworkConfig, CRLConfig)
+        for name, hint in get_type_hints(kind).items()
+        if hint is bool
+    }
+    dashed = {name.replace("_", "-") for name in names}
+    return {f"--{name}" for name in dashed} | {f"--no-{name}" for name in dashed}
 
 
 def _value_of(flag: str, words: list[str]) -> str | None:

@@ -175,6 +175,18 @@ _SHORT_WAYS: dict[str, Any] = {
 PRESETS: dict[str, dict[str, Any]] = {
     # A laptop's processor, on mazes whose ways take tens of steps.
     "laptop": _SHORT_WAYS,
+    # A laptop's processor, on the tasks on MuJoCo: worlds are dear there, and ways take hundreds of steps.
+    "laptop_mujoco": {
+        "total_env_steps": 3_000_000,
+        "epochs": 15,
+        "num_envs": 256,
+        "steps_per_iteration": 50,
+        "updates_per_iteration": 160,
+        "buffer_rows": 4_000,
+        "prefill_rows": 500,
+        "network": {"width": 128},
+        "crl": {"actor_random_goals": 0.5},
+    },
     # The U-maze in about a minute on two cores.
     "quickstart": {
         **_SHORT_WAYS,
@@ -200,6 +212,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "network": {"width": 256},
     },
 }
+
+
+def preset(name: str, env: str) -> dict[str, Any]:
+    """The settings of a preset for an environment; none for a name that is no preset."""
+    return PRESETS.get(
+        "laptop_mujoco" if name == "laptop" and env and not env.startswith("point_") else name, {}
+    )
 
 
 _INT32 = 2**31 - 1  # step counters are of this type

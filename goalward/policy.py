@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from goalward import checkpoint, envs, runs
 from goalward.errors import UserError
 from goalward.evaluate import Evaluation, summarise
-from goalward.train import Experiment, Run, build, evaluation_keys, evaluator, shapes
+from goalward.train import Experiment, Run, build, check_alike, evaluation_keys, evaluator, shapes
 from goalward.types import EnvSpec
 
 
@@ -63,9 +63,7 @@ def evaluate(
     experiment, run = load_run(directory, best=best)
     if env is not None:
         other = envs.make(env, experiment.config.env_settings)
-        ours, theirs = experiment.env.maze, other.maze
-        if ours and theirs and not np.array_equal(ours.walls, theirs.walls):
-            raise UserError(f"{directory} was trained on {experiment.env.name}; {env} has another maze")
+        check_alike(experiment.env, other, "env")
         experiment = experiment._replace(eval_env=other)
     keys = evaluation_keys(experiment.config, episodes)
     table, _ = evaluator(experiment)(run.agent, keys)

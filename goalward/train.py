@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray
 
 from goalward import agents, checkpoint, envs, replay, runs
 from goalward.config import TrainConfig
 from goalward.envs import core
-from goalward.errors import DivergedError
+from goalward.errors import DivergedError, UserError
 from goalward.evaluate import Episodes, Evaluation, episode_runner, summarise
 from goalward.profile import Profiler, Untraced
 from goalward.rollout import collector, compiled, starter
@@ -50,10 +51,30 @@ def build(config: TrainConfig) -> Experiment:
     """Build environments and agent. Raises `UserError` for names and sizes that do not exist."""
     env = envs.make(config.env, config.env_settings)
     eval_env = envs.make(config.eval_env or config.env, config.env_settings)
+    check_alike(env, eval_env, "eval_env")
     if config.buffer_gb is not None:
-        rows = int(config.buffer_gb * 1e9 / (config.num_envs * row_bytes(env.spec)))
-        config = replace(config, buffer_rows=rows, buffer_gb=None)
+        config = with_rows(config, env.spec)
     return Experiment(config, env, eval_env, agents.make(config, env.spec))
+
+
+def check_alike(env: core.Env, other: core.Env, role: str) -> None:
+    """Raise `UserError` if an agent of `env` cannot act in `other`, for its sizes or its walls."""
+    for size in ("obs_dim", "action_dim", "goal_dim"):
+        ours, theirs = getattr(env.spec, size), getattr(other.spec, size)
+        if ours != theirs:
+            raise UserError(f"{role} {other.name} has {size} {theirs}, {env.name} has {ours}; name one like it")
+    if env.maze and other.maze and not np.array_equal(env.maze.walls, other.maze.walls):
+        raise UserError(f"{role} {other.name} has another maze than {env.name}; name one like it")
+
+
+def with_rows(config: TrainConfig, spec: EnvSpec) -> TrainConfig:
+    """The same settings, with the rows that fit into `buffer_gb`."""
+    rows = int((config.buffer_gb or 0.0) * 1e9 / (config.num_envs * row_bytes(spec)))
+    try:
+        return replace(config, buffer_rows=rows, buffer_gb=None)
+    except UserError as error:
+        size = f"buffer_gb {config.buffer_gb} holds {rows} rows for each of {config.num_envs} worlds"
+        raise UserError(f"{size}, too few: {error}; raise --buffer-gb or lower --num-envs") from error
 
 
 def row_bytes(spec: EnvSpec) -> int:

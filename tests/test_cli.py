@@ -73,19 +73,19 @@ def test_help_and_refusals_are_quick_and_load_no_jax():
     code = """
 import sys
 from goalward.cli import main
-commands = ("train", "plan", "eval", "envs", "digest", "quickstart")
+commands = ("train", "plan", "eval", "envs", "render", "digest", "quickstart")
 for words in (["--help"], *([name, "--help"] for name in commands), ["x"]):
     try:
         main(words)
     except SystemExit as end:
         print("code", end.code)
-print("loaded:", sorted({"jax", "equinox", "optax", "orbax", "matplotlib"} & set(sys.modules)))
+print("loaded:", sorted({"jax", "equinox", "optax", "orbax", "matplotlib", "mujoco"} & set(sys.modules)))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "loaded: []" in result.stdout
-    assert result.stdout.count("code 0") == 6
+    assert result.stdout.count("code 0") == 7
     assert result.stdout.count("code 2") == 1
-    for name in ("train", "plan", "eval", "envs", "digest", "quickstart"):
+    for name in ("train", "plan", "eval", "envs", "render", "digest", "quickstart"):
         assert f"\n  {name} " in result.stdout
 
 
@@ -100,7 +100,7 @@ def test_the_module_and_the_script_are_the_same_command():
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("evla", ["'evla'", "did you mean 'eval'?", "train, plan, eval, envs, digest"]),
+        ("evla", ["'evla'", "did you mean 'eval'?", "train, plan, eval, envs, render, digest"]),
         ("train", ["no environment is named", "goalward envs"]),
         ("plan", ["no environment is named", "`goalward plan ENV`"]),
         ("plan point_umaze", ["'point_umaze'", "did you mean", "point_u_maze"]),
@@ -110,7 +110,12 @@ def test_the_module_and_the_script_are_the_same_command():
         ("train point_u_maze --unroll 0", ["unroll is 0", "at least 1"]),
         ("train point_u_maze --precision float16", ["float16", "bfloat16"]),
         ("train point_umaze", ["'point_umaze'", "did you mean", "point_u_maze"]),
-        ("train ant_u_maze", ["'ant_u_maze'", "did you mean", "point_u_maze"]),
+        ("train ant_u9_maze", ["'ant_u9_maze'", "did you mean", "ant_u_maze"]),
+        ("train ant --env-settings cell_size=4", ["'cell_size'", "episode_length", "goal_distance"]),
+        ("train ant --env-settings start_noise=9", ["start_noise is 9", "0 … 0.2"]),
+        ("train ant --eval-env humanoid", ["eval_env humanoid", "obs_dim 259", "ant has 29"]),
+        ("train ant --buffer-gb 0.001", ["buffer_gb", "--buffer-gb"]),
+        ("render none", ["none is not a run directory"]),
         ("train point_u_maze --eval-env zzz", ["'zzz'", "goalward envs"]),
         ("train point_u_maze --depth -4", ["depth is -4", "use depth 4"]),
         ("train point_u_maze --depth 0", ["depth is 0", "use depth 4"]),
@@ -207,7 +212,7 @@ def test_a_resume_with_another_setting_is_refused(refused, run, words):
         (["--episodes", "-3"], ["episodes is -3", "at least 1"]),
         (["--episodes", "few"], ["--episodes", "few"]),
         (["--env", "point_u_mase"], ["'point_u_mase'", "point_u_maze"]),
-        (["--env", "point_u4_maze"], ["trained on point_u_maze", "point_u4_maze has another maze"]),
+        (["--env", "point_u4_maze"], ["env point_u4_maze has another maze than point_u_maze"]),
     ],
 )
 def test_an_evaluation_that_cannot_be_is_refused(refused, run, words, told):

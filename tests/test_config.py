@@ -13,7 +13,7 @@ import tyro
 
 import goalward
 from goalward import cli
-from goalward.config import PRESETS, CRLConfig, NetworkConfig, TrainConfig, from_dict, merge
+from goalward.config import PRESETS, CRLConfig, NetworkConfig, TrainConfig, from_dict, merge, preset
 from goalward.errors import UserError
 
 PARTS = {"": TrainConfig, "network": NetworkConfig, "crl": CRLConfig}
@@ -57,7 +57,7 @@ def another(name, hint, default):
     if int in allowed:
         return 60 if default is None else default + 4
     if float in allowed:
-        return default / 2
+        return 1.5 if default is None else default / 2
     return {"drag": 0.5} if dict in allowed or get_origin(hint) is dict else "point_u4_maze"
 
 
@@ -236,3 +236,27 @@ def test_a_file_may_be_the_configuration_of_another_run(tmp_path):
     runs.save_config(tmp_path, toy.config(seed=3))
     assert parse("--config", tmp_path / "config.json") == toy.config(seed=3)
     assert parse(*toy.words()) == toy.config()
+
+
+@pytest.mark.parametrize(
+    ("line", "env", "num_envs"),
+    [
+        ("ant --depth 8", "ant", 256),
+        ("--depth 8 ant", "ant", 256),
+        ("--remat --no-layer-norm ant", "ant", 256),
+        ("--env-settings episode_length=9 start_noise=0 --seed 3 ant_u_maze", "ant_u_maze", 256),
+        ("--seed=3 --preset laptop point_u_maze", "point_u_maze", 64),
+        ("arm_reach --preset paper", "arm_reach", 512),
+    ],
+)
+def test_the_laptop_preset_is_that_of_the_kind_of_environment(line, env, num_envs):
+    config = parse(*line.split())
+    assert (config.env, config.num_envs) == (env, num_envs)
+    assert config.steps_per_goal == (25 if env.startswith("point") else None)
+    assert preset("laptop", env) == PRESETS["laptop" if env.startswith("point") else "laptop_mujoco"]
+
+
+def test_a_config_file_names_the_environment_too(tmp_path):
+    (tmp_path / "settings.toml").write_text('env = "humanoid"\nnum_envs = 32\n')
+    config = parse("--config", str(tmp_path / "settings.toml"))
+    assert (config.env, config.num_envs, config.network.width) == ("humanoid", 32, 128)

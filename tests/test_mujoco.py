@@ -204,7 +204,7 @@ def test_a_buffer_can_be_sized_in_gigabytes():
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(train.shapes(experiment).replay))
     assert rows == int(1e6 / 4 / (4 * (259 + 17 + 3 + 1) + 2))
     assert 0.99e6 < size <= 1e6 + 8
-    with pytest.raises(UserError, match="buffer_rows"):
+    with pytest.raises(UserError, match="buffer_gb"):
         train.build(replace(config, buffer_gb=1e-5))
     with pytest.raises(UserError, match="buffer_gb is -1"):
         small("humanoid", buffer_gb=-1.0)
