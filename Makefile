@@ -19,9 +19,10 @@ check: .venv/installed-dev  ## style, types, import layers
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
-bench: .venv/installed-dev  ## speed against the machine's limit and the textbook, about ten minutes
+bench: .venv/installed-dev  ## speed against the machine's limit and the textbook, a quarter of an hour
 	$(BIN)/python -m benchmarks.learner
 	$(BIN)/python -m benchmarks.iteration
+	$(BIN)/python -m benchmarks.physics
 
 docs: .venv/installed-dev  ## the figures of docs/results.md, from the runs in runs/depth
 	$(BIN)/python -m goalward.experiments.depth runs/depth --out docs/images

@@ -77,13 +77,12 @@ def measure(args: Args, depth: int) -> Figures:
     run, key = jax.block_until_ready(_filled(setup))
     rival = _textbook(setup, run, key) if depth <= TEXTBOOK_DEPTH else None
     begun = time.perf_counter()
-    learn = jax.jit(partial(train.learn, setup), donate_argnums=0).lower(run.agent, run.replay, key).compile()
+    learn = jax.jit(partial(train.learn, setup), donate_argnums=0).lower(run, key).compile()
     compiled = time.perf_counter() - begun
-    agent, experience = run.agent, run.replay
 
     def ours() -> Any:
-        nonlocal agent
-        agent, metrics = learn(agent, experience, key)
+        nonlocal run
+        run, metrics = learn(run, key)
         return metrics
 
     seconds(ours)

@@ -1,8 +1,9 @@
 """Speed of the tasks on MuJoCo: `python -m benchmarks.physics [--tasks ant …] [--json]`.
 
 For each task, in turns within one process: `collect` (what training runs: policy, physics, resets,
-observations, records) with a policy of depth 4 and width 256, and raw `Batch.step` with random controls from
-each of the states that `collect` came by. The ratio of the two is what all but the physics leaves of its speed.
+observations, records) with an untrained policy of depth 4 and width 256, whose actions are random, and raw
+`Batch.step` from each of the states that `collect` came by, with the same controls. The ratio of the two is what
+all but the physics leaves of its speed.
 """
 
 import json
@@ -22,6 +23,7 @@ from rich.table import Table
 
 from goalward import config, envs, train
 from goalward.envs import core
+from goalward.envs.mujoco import engine
 from goalward.rollout import collector, starter
 
 
@@ -56,22 +58,23 @@ def measure(name: str, args: Args) -> dict[str, float]:
     sizes = {"env": name, "num_envs": args.num_envs, "network": {"depth": args.depth, "width": args.width}}
     experiment = train.build(config.from_dict(sizes, "benchmarks.physics"))
     env, agent = experiment.env, experiment.agent
-    clock = Clock(env)
-    collect = collector(clock.env, agent.act, resample_goals=True)
+    engine.Batch = TimedBatch
+    recorder = Recorder(env)
+    collect = collector(recorder.env, agent.act, resample_goals=True)
     state = agent.init(jax.random.key(0))
     keys = jax.random.split(jax.random.key(1), args.steps)
     worlds = starter(env)(jax.random.split(jax.random.key(2), args.num_envs))
     raw = RawSteps(env, args)
     worlds, _ = jax.block_until_ready(collect(state, worlds, keys))
-    raw.run(clock.rows)
+    raw.run(recorder.steps)
     collects, raws, physics = [], [], []
     for _ in range(args.turns):
-        clock.engine, clock.rows = 0.0, []
+        recorder.steps, TimedBatch.seconds = [], 0.0
         begun = time.perf_counter()
         worlds, _ = jax.block_until_ready(collect(state, worlds, keys))
         collects.append(time.perf_counter() - begun)
-        physics.append(clock.engine / collects[-1])
-        raws.append(raw.run(clock.rows))
+        physics.append(TimedBatch.seconds / collects[-1])
+        raws.append(raw.run(recorder.steps))
     rows = args.num_envs * args.steps
     return {
         "raw_sps": rows / median(raws),
@@ -79,43 +82,56 @@ def measure(name: str, args: Args) -> dict[str, float]:
         "ratio": median(r / c for r, c in zip(raws, collects, strict=True)),
         "physics_share": median(physics),
         "policy_share": policy_seconds(experiment, state, worlds, args) / median(collects),
-    }
+    }  # what is left are resets, observations, records, copies and Python
 
 
-class Clock:
-    """An environment whose engine's time is added up, and the states it came by are kept."""
+class TimedBatch(Batch):
+    """A batch that adds up the time within MuJoCo."""
+
+    seconds = 0.0
+
+    def step(self, *args: Any, **options: Any) -> None:
+        """Step, on the recorder."""
+        begun = time.perf_counter()
+        super().step(*args, **options)
+        TimedBatch.seconds += time.perf_counter() - begun
+
+    def forward(self, *args: Any, **options: Any) -> None:
+        """Compute what follows from the state, on the recorder."""
+        begun = time.perf_counter()
+        super().forward(*args, **options)
+        TimedBatch.seconds += time.perf_counter() - begun
+
+
+class Recorder:
+    """An environment whose states and controls are kept, so that the engine alone can take the same steps."""
 
     def __init__(self, env: core.Env):
-        self.engine, self.rows = 0.0, []
-        engine = env.engine
-        if engine is None:
+        self.steps: list[tuple[np.ndarray, np.ndarray]] = []
+        host = env.engine
+        if host is None:
             raise SystemExit(f"{env.name} has no engine to measure")
 
         def advance(*inputs: Any) -> Any:
-            begun = time.perf_counter()
-            result = engine.advance(*inputs)
-            self.engine += time.perf_counter() - begun
-            self.rows.append(inputs[0].row)
-            return result
+            self.steps.append((inputs[0].row, inputs[1]))
+            return host.advance(*inputs)
 
-        self.env = env._replace(engine=engine._replace(advance=advance))
+        self.env = env._replace(engine=host._replace(advance=advance))
 
 
 class RawSteps:
-    """The engine alone: one `Batch.step` a step for all worlds, with random controls drawn beforehand."""
+    """The engine alone: one `Batch.step` a step for all worlds."""
 
     def __init__(self, env: core.Env, args: Args):
         self._task = env.task
         self._batch = Batch(env.task.model, args.num_envs)
-        low, high = env.task.model.actuator_ctrlrange.T
-        shape = (args.steps, args.num_envs, env.task.model.nu)
-        self._controls = np.random.default_rng(0).uniform(low, high, shape)
 
-    def run(self, rows: list[np.ndarray]) -> float:
-        """Seconds for a step from each of the given states of all worlds."""
+    def run(self, steps: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        """Seconds for a step from each of the given states of all worlds, with the given controls."""
         seconds = 0.0
-        for row, control in zip(rows, self._controls, strict=True):
-            self._batch.state[:] = row.view(np.float64)
+        for row, control in steps:
+            kept = row.view(np.float64)
+            self._batch.state[:, : kept.shape[1]] = kept
             self._batch.ctrl = control
             begun = time.perf_counter()
             self._batch.step(nstep=self._task.substeps)
@@ -141,10 +157,11 @@ def main(args: Args) -> None:
         print(json.dumps({"tasks": figures}))
         return
     table = Table(title=f"{args.num_envs} worlds, policy of depth {args.depth} and width {args.width}")
-    for heading in ("task", "raw, steps/s", "collect, steps/s", "ratio", "physics", "policy"):
+    for heading in ("task", "raw, steps/s", "collect, steps/s", "ratio", "physics", "policy", "rest"):
         table.add_column(heading, justify="left" if heading == "task" else "right")
     for name, row in figures.items():
-        shares = [f"{row[share]:.1%}" for share in ("physics_share", "policy_share")]
+        rest = 1 - row["physics_share"] - row["policy_share"]
+        shares = [f"{share:.1%}" for share in (row["physics_share"], row["policy_share"], rest)]
         table.add_row(
             name, f"{row['raw_sps']:,.0f}", f"{row['collect_sps']:,.0f}", f"{row['ratio']:.2f}", *shares
         )

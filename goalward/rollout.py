@@ -75,14 +75,18 @@ def _host_loop(env: core.Env, turn: Turn, settle: Callable[..., core.Worlds]) ->
         order, record = turn(context, worlds, one_of(inputs, t))
         return order, jax.tree.map(lambda all, new: all.at[t].set(new), records, record)
 
-    take, settle = jax.jit(take, donate_argnums=3), jax.jit(settle)
+    def settle_all_but_state(worlds: core.Worlds, order: core.Order, state: Any) -> core.Worlds:
+        return settle(worlds, order, state)._replace(state=())
+
+    take, settle_rest = jax.jit(take, donate_argnums=3), jax.jit(settle_all_but_state)
 
     def loop(context: Any, worlds: core.Worlds, inputs: Any) -> tuple[core.Worlds, Any]:
         records = records_for(context, worlds, inputs)
         for t in range(jax.tree.leaves(inputs)[0].shape[0]):
             order, records = take(context, worlds, inputs, records, jnp.int32(t))
-            worlds = settle(worlds, order, core.simulate(env, worlds.state, order))
-        return worlds, records
+            state = core.simulate(env, worlds.state, order)
+            worlds = settle_rest(worlds, order, state)._replace(state=state)  # it stays in the engine's memory
+        return worlds._replace(state=jax.tree.map(jnp.asarray, worlds.state)), records
 
     return loop
 

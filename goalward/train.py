@@ -154,25 +154,24 @@ def update(
     return experiment.agent.update(agent, sample(experiment, experience, sample_key), update_key)
 
 
-def learn(
-    experiment: Experiment, agent: Any, experience: replay.Replay, key: PRNGKeyArray
-) -> tuple[Any, Metrics]:
-    """Take `updates_per_iteration` updates; metrics of each, leaves (K,).
+def learn(experiment: Experiment, run: Run, key: PRNGKeyArray) -> tuple[Run, Metrics]:
+    """Take `updates_per_iteration` updates from the replay; metrics of each, leaves (K,).
 
     An update whose metrics are not finite is not taken, nor is any after it: the agent that is returned is
     the one that update was tried on.
     """
+    updates = run.updates + experiment.config.updates_per_iteration
 
     def step(carry: tuple[Any, Array], key: PRNGKeyArray) -> tuple[tuple[Any, Array], Metrics]:
         agent, healthy = carry
-        updated, metrics = update(experiment, agent, experience, key)
+        updated, metrics = update(experiment, agent, run.replay, key)
         healthy &= jnp.all(jnp.stack([jnp.isfinite(value) for value in metrics.values()]))
         with jax.named_scope("optimiser"):
             agent = jax.tree.map(partial(jnp.where, healthy), updated, agent)
         return (agent, healthy), metrics
 
-    (agent, _), metrics = jax.lax.scan(step, (agent, jnp.array(True)), update_keys(experiment, key))
-    return agent, metrics
+    (agent, _), metrics = jax.lax.scan(step, (run.agent, jnp.array(True)), update_keys(experiment, key))
+    return run._replace(agent=agent, updates=updates), metrics
 
 
 def update_keys(experiment: Experiment, key: PRNGKeyArray) -> Key[Array, " K"]:
@@ -180,16 +179,9 @@ def update_keys(experiment: Experiment, key: PRNGKeyArray) -> Key[Array, " K"]:
     return jax.random.split(key, experiment.config.updates_per_iteration)
 
 
-def improve(experiment: Experiment, run: Run, key: PRNGKeyArray) -> tuple[Run, Metrics]:
-    """Learn from the replay: the second half of an iteration."""
-    agent, metrics = learn(experiment, run.agent, run.replay, key)
-    updates = run.updates + experiment.config.updates_per_iteration
-    return run._replace(agent=agent, updates=updates), metrics
-
-
 def iteration(experiment: Experiment, gather: Gather, run: Run) -> tuple[Run, Metrics]:
     """Collect, insert, learn: one program, compiled once and run until the end."""
-    return improve(experiment, *gather(run))
+    return learn(experiment, *gather(run))
 
 
 def inspect(metrics: Metrics) -> tuple[Metrics, Array]:
@@ -262,7 +254,7 @@ def compile_programs(experiment: Experiment, profiler: Profiler | None = None) -
     gather = gatherer(experiment)
     if experiment.env.engine:
         first_half = trace.clock("collect", gather, 2)
-        second_half = trace.program("iteration", jax.jit(partial(improve, experiment), donate_argnums=0), 2)
+        second_half = trace.program("iteration", jax.jit(partial(learn, experiment), donate_argnums=0), 2)
 
         def whole(run: Run) -> tuple[Run, Metrics]:
             return second_half(*first_half(run))

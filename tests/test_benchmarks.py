@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks import learner
+from benchmarks import integrators, learner, physics
 
 BASELINE = {"4": {"of_peak": 0.5, "vs_textbook": 3.0}, "256": {"of_peak": 0.5, "vs_textbook": None}}
 
@@ -41,3 +41,25 @@ def test_the_learner_is_measured_in_a_process_of_its_own():
     assert set(row) == {"ms", "compile_s", "peak_mb", "gflops", "of_peak", "vs_textbook"}
     assert min(row.values()) > 0
     assert row["of_peak"] == pytest.approx(row["gflops"] / found["matmul_gflops"])
+
+
+def test_physics_is_measured_against_the_engine_alone():
+    args = physics.Args(tasks=("reacher",), num_envs=8, width=16, steps=3, turns=2)
+    row = physics.measure("reacher", args)
+    assert set(row) == {"raw_sps", "collect_sps", "ratio", "physics_share", "policy_share"}
+    assert min(row.values()) > 0
+    assert row["physics_share"] < 1
+    assert row["collect_sps"] < row["raw_sps"]
+
+
+def test_physics_is_measured_on_every_kind_of_task_by_default():
+    names = physics.chosen(physics.Args())
+    assert {"ant", "ant_u4_maze", "humanoid", "humanoid_u_maze", "arm_push_easy", "pusher2"} <= set(names)
+    assert not any(name.startswith("point") for name in names)
+
+
+def test_integrators_are_compared_by_how_soon_robots_fall():
+    args = integrators.Args(num_envs=16, steps=20)
+    row = integrators.measure("humanoid", "IMPLICITFAST", 0.005, 6, args)
+    assert 5 < row["steps_until_fall"] < 20
+    assert min(row.values()) > 0
