@@ -1,11 +1,12 @@
 """Time of one whole iteration, ours and the textbook's: `python -m benchmarks.iteration [--json]`.
 
-An iteration collects rows in every world, inserts them into a full replay, draws K batches and takes K updates.
-Prints the seconds of its parts, each compiled alone, and of the whole as one compiled program, at the paper's
-sizes. What the textbook does otherwise, `benchmarks.textbook` says. The parts need not add up to the whole.
+An iteration collects rows in every world, inserts them into a full replay, draws K batches and takes K updates, at the
+paper's sizes. Prints its seconds, and those of collecting, inserting and drawing done alone. Both collect in
+the same way; what else the textbook does otherwise, `benchmarks.textbook` says.
 """
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,22 +15,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import tyro
-from jaxtyping import Array, Key, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import textbook
-from benchmarks.timing import best_seconds
+from benchmarks.timing import best_seconds, seconds
 from goalward import config, replay, train
-from goalward.rollout import collector
-from goalward.types import Batch, Metrics
+from goalward.rollout import collector, compiled
+from goalward.types import Batch, Trajectory
 
 
 @dataclass(frozen=True)
 class Args:
     """Sizes to measure."""
 
-    env: str = "point_u4_maze"
+    env: str = "ant_u4_maze"
     depth: int = 4
     width: int = 256
     batch_size: int = 512
@@ -41,19 +42,16 @@ class Args:
     """Rows of the replay for each world; it is full before anything is measured."""
     window: int = 1000
     """Rows of one world within which the textbook draws goals."""
-    repeats: int = 2
-    """Runs of each program after one to warm up; the shortest counts."""
     json: bool = False
 
 
 class Method(NamedTuple):
-    """One way to do an iteration, as a whole and in parts."""
+    """One way to do an iteration; `rows` is what it keeps its experience in."""
 
-    collect: Callable[[Any, Any, PRNGKeyArray], Any]  # (agent, worlds, key) -> (worlds, chunk)
-    insert: Callable[[Any, Any], Any]  # (replay, chunk) -> replay
-    sample: Callable[[Any, PRNGKeyArray], Batch]  # (replay, key) -> leaves (K, B, …)
-    update: Callable[[Any, Batch, PRNGKeyArray], Any]  # (agent, batch, key) -> (agent, metrics)
-    iteration: Callable[[train.Run], tuple[train.Run, Metrics]]
+    act: Callable[..., Any]  # (agent, obs, goal, key) -> action
+    insert: Callable[[Any, Trajectory], Any]  # (rows, chunk) -> rows
+    sample: Callable[[Any, PRNGKeyArray], Batch]  # (rows, key) -> leaves (K, B, …)
+    learn: Callable[[Any, Any, PRNGKeyArray], Any]  # (agent, rows, key) -> agent
 
 
 def build(args: Args) -> train.Experiment:
@@ -67,109 +65,91 @@ def build(args: Args) -> train.Experiment:
     return train.build(config.from_dict(config.merge(config.PRESETS["paper"], sizes), "benchmarks.iteration"))
 
 
-def prefilled(experiment: train.Experiment) -> train.Run:
-    """A run whose replay is full of rows of random actions."""
-
-    def act(state: Any, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
-        del state, goal
-        return jax.random.uniform(key, (obs.shape[0], experiment.env.spec.action_dim), minval=-1.0, maxval=1.0)
-
-    gather = train.gatherer(experiment._replace(agent=experiment.agent._replace(act=act)))
-    chunks = -(-experiment.config.buffer_rows // experiment.config.steps_per_iteration)
-
-    def fill(run: train.Run) -> train.Run:
-        return jax.lax.fori_loop(0, chunks, lambda _, run: gather(run)[0], run)
-
-    return jax.jit(fill, donate_argnums=0)(train.init(experiment))
-
-
-def chunk_collector(experiment: train.Experiment, act: Callable[..., Array]) -> Callable[..., Any]:
-    """Make the function of (agent, worlds, key) that collects a chunk."""
-    steps = experiment.config.steps_per_iteration
-    collect = collector(experiment.env, act, experiment.config.resample_goals)
-    return lambda agent, worlds, key: collect(agent, worlds, jax.random.split(key, steps))
-
-
-def ours(experiment: train.Experiment) -> Method:
+def ours(experiment: train.Experiment, run: train.Run) -> Method:
     """What `goalward.train` does."""
 
     def sample(experience: replay.Replay, key: PRNGKeyArray) -> Batch:
         keys = train.update_keys(experiment, key)
         return jax.lax.map(lambda key: train.sample(experiment, experience, key), keys)
 
-    collect_chunk, update = chunk_collector(experiment, experiment.agent.act), experiment.agent.update
-    iteration = partial(train.iteration, experiment, train.gatherer(experiment))
-    return Method(collect_chunk, replay.insert, sample, update, iteration)
+    def learn(agent: Any, experience: replay.Replay, key: PRNGKeyArray) -> Any:
+        return train.learn(experiment, run._replace(agent=agent, replay=experience), key)[0].agent
+
+    run = run._replace(agent=None, replay=None)  # type: ignore[arg-type]  # what is left are counters and worlds
+    return Method(experiment.agent.act, replay.insert, sample, learn)
 
 
 def plain(experiment: train.Experiment, window: int) -> Method:
-    """What the textbook does; its run's agent is a `textbook.State`, its replay are rows, oldest first."""
+    """What the textbook does; its agent is a `textbook.State`, its rows are in the order of time."""
     spec, sizes, crl = experiment.env.spec, experiment.config, experiment.config.crl
     settings = textbook.Settings(
         sizes.batch_size, sizes.updates_per_iteration, window, spec.action_dim, spec.achieved,
         crl.discount, crl.target_entropy, crl.logsumexp_penalty,
     )  # fmt: skip
-    collect_chunk = chunk_collector(experiment, lambda state, *inputs: textbook.act(state.actor, *inputs)[0])
 
-    def iteration(run: train.Run) -> tuple[train.Run, Metrics]:
-        key, collect_key, learn_key = jax.random.split(run.key, 3)
-        worlds, chunk = collect_chunk(run.agent, run.worlds, collect_key)
-        old: Any = run.replay
-        rows = textbook.insert(old, chunk)
-        state, metrics = textbook.learn(settings, run.agent, rows, learn_key)
-        return run._replace(agent=state, replay=rows, worlds=worlds, key=key), metrics
+    def act(state: textbook.State, *inputs: Any) -> Any:
+        return textbook.act(state.actor, *inputs)[0]
 
-    sample, update = partial(textbook.sample, settings), partial(textbook.update, settings)
-    return Method(collect_chunk, textbook.insert, sample, update, iteration)
+    def learn(state: textbook.State, rows: Trajectory, key: PRNGKeyArray) -> Any:
+        return textbook.learn(settings, state, rows, key)[0]
+
+    return Method(act, textbook.insert, partial(textbook.sample, settings), learn)
 
 
-def as_plain(run: train.Run) -> train.Run:
-    """The run of ours, its replay full, as the textbook keeps it."""
-    ring = run.replay
-    oldest = ring.inserted % ring.last.shape[0]
-    rows = jax.tree.map(lambda leaf: jnp.roll(leaf, -oldest, axis=0), ring.rows)
-    return run._replace(agent=textbook.from_goalward(run.agent), replay=rows)
+def filled(experiment: train.Experiment) -> train.Run:
+    """A run whose replay is full: of one chunk of experience, again and again."""
+    run = train.init(experiment)
+    collect = compiled(experiment.env, collector(experiment.env, experiment.agent.act, True))
+    keys = jax.random.split(jax.random.key(0), experiment.config.steps_per_iteration)
+    worlds, chunk = collect(run.agent, run.worlds, keys)
+    insert = jax.jit(replay.insert, donate_argnums=0)
+    experience = run.replay
+    for _ in range(-(-experiment.config.buffer_rows // experiment.config.steps_per_iteration)):
+        experience = insert(experience, chunk)
+    return run._replace(worlds=worlds, replay=experience)
 
 
-def chained(program: Callable[[Any], Any], carry: Any) -> Callable[[], Any]:
-    """Calls of a program that uses up what it is given: each takes the result of the one before."""
-
-    def call() -> Any:
-        nonlocal carry
-        carry = program(carry)
-        return carry
-
-    return call
+def in_order(experience: replay.Replay) -> Trajectory:
+    """The rows of a full ring, oldest first."""
+    oldest = experience.inserted % experience.last.shape[0]
+    return jax.tree.map(lambda leaf: jnp.roll(leaf, -oldest, axis=0), experience.rows)
 
 
-def measure_method(method: Method, run: train.Run, repeats: int) -> dict[str, float]:
-    """Seconds of each part and of the whole; `run` is used up."""
-
-    def updates(agent: Any, batches: Batch, keys: Key[Array, " K"]) -> Any:
-        return jax.lax.scan(lambda agent, each: method.update(agent, *each), agent, (batches, keys))
-
-    collect_chunk, sample, take_updates = map(jax.jit, (method.collect, method.sample, updates))
-    insert, iteration = (jax.jit(f, donate_argnums=0) for f in (method.insert, method.iteration))
-    key = jax.random.key(0)
-    _, chunk = collect_chunk(run.agent, run.worlds, key)
-    batches = sample(run.replay, key)
-    keys = jax.random.split(key, batches.obs.shape[0])
-    calls = {
-        "collect_s": partial(collect_chunk, run.agent, run.worlds, key),
-        "insert_s": chained(lambda rows: insert(rows, chunk), jax.tree.map(jnp.copy, run.replay)),
-        "sample_s": partial(sample, run.replay, key),
-        "updates_s": partial(take_updates, run.agent, batches, keys),
-        "iteration_s": chained(lambda run: iteration(run)[0], run),
+def measure_method(
+    experiment: train.Experiment, method: Method, agent: Any, rows: Any, worlds: Any
+) -> dict[str, float]:
+    """Seconds of an iteration and of its parts; `agent` and `rows` are used up."""
+    env = experiment.env
+    collect = compiled(env, collector(env, method.act, experiment.config.resample_goals))
+    keys = jax.random.split(jax.random.key(1), experiment.config.steps_per_iteration)
+    insert, sample = jax.jit(method.insert, donate_argnums=0), jax.jit(method.sample)
+    key = jax.random.key(2)
+    _, chunk = collect(agent, worlds, keys)
+    rows = jax.block_until_ready(insert(rows, chunk))
+    learn = jax.jit(method.learn, donate_argnums=0).lower(agent, rows, key).compile()
+    found = {
+        "collect_s": best_seconds(lambda: collect(agent, worlds, keys), 2),
+        "sample_s": best_seconds(lambda: sample(rows, key), 1),
     }
-    return {name: best_seconds(call, repeats) for name, call in calls.items()}
+    begun = time.perf_counter()
+    rows = jax.block_until_ready(insert(rows, chunk))
+    found["insert_s"] = time.perf_counter() - begun
+
+    def iteration() -> Any:
+        new_worlds, chunk = collect(agent, worlds, keys)
+        return new_worlds, learn(agent, insert(rows, chunk), key)
+
+    return found | {"iteration_s": seconds(iteration)}
 
 
 def measure(args: Args) -> dict[str, Any]:
     """Seconds of both methods, and how many times as long the textbook's iteration takes."""
     experiment = build(args)
-    mine = measure_method(ours(experiment), prefilled(experiment), args.repeats)
-    run = jax.jit(as_plain)(prefilled(experiment))
-    book = measure_method(plain(experiment, args.window), run, args.repeats)
+    run = filled(experiment)
+    rows = jax.jit(in_order)(run.replay)
+    state = jax.jit(textbook.from_goalward)(run.agent)
+    mine = measure_method(experiment, ours(experiment, run), run.agent, run.replay, run.worlds)
+    book = measure_method(experiment, plain(experiment, args.window), state, rows, run.worlds)
     return {"ours": mine, "textbook": book, "ratio": book["iteration_s"] / mine["iteration_s"]}
 
 
@@ -179,12 +159,12 @@ def main(args: Args) -> None:
     if args.json:
         print(json.dumps(figures))
         return
-    table = Table(title=f"one iteration of {args.updates} updates, depth {args.depth}, batch {args.batch_size}")
+    table = Table(title=f"{args.env}: {args.updates} updates, depth {args.depth}, batch {args.batch_size}")
     for heading in ("part", "ours, s", "textbook, s", "ratio"):
         table.add_column(heading, justify="right")
-    for part, seconds in figures["ours"].items():
+    for part, spent in figures["ours"].items():
         other = figures["textbook"][part]
-        table.add_row(part.removesuffix("_s"), f"{seconds:.3g}", f"{other:.3g}", f"{other / seconds:.2f}")
+        table.add_row(part.removesuffix("_s"), f"{spent:.3g}", f"{other:.3g}", f"{other / spent:.2f}")
     Console().print(table)
 
 

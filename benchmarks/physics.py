@@ -2,8 +2,8 @@
 
 For each task, in turns within one process: `collect` (what training runs: policy, physics, resets,
 observations, records) with an untrained policy of depth 4 and width 256, whose actions are random, and raw
-`Batch.step` from each of the states that `collect` came by, with the same controls. The ratio of the two is what
-all but the physics leaves of its speed.
+`Batch.step` from each of the states that `collect` came by, with the same controls. The ratio of the two is
+what all but the physics leaves of its speed.
 """
 
 import json

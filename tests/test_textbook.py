@@ -167,15 +167,16 @@ def test_insert_drops_the_oldest_rows():
 # --- the measurement ---
 
 
-def test_an_iteration_of_both_is_measured(capsys):
+@pytest.mark.parametrize("env", ["point_u4_maze", "ant_u4_maze"])
+def test_an_iteration_of_both_is_measured(capsys, env):
     args = iteration.Args(
-        depth=4, width=4, batch_size=4, num_envs=2, steps=5, updates=3, buffer_rows=12, window=6, repeats=1,
+        env=env, depth=4, width=4, batch_size=4, num_envs=2, steps=5, updates=3, buffer_rows=12, window=6,
         json=True,
     )  # fmt: skip
     iteration.main(args)
     figures = json.loads(capsys.readouterr().out)
     assert set(figures) == {"ours", "textbook", "ratio"}
     for method in ("ours", "textbook"):
-        assert set(figures[method]) == {"collect_s", "insert_s", "sample_s", "updates_s", "iteration_s"}
+        assert set(figures[method]) == {"collect_s", "insert_s", "sample_s", "iteration_s"}
         assert all(seconds > 0 for seconds in figures[method].values())
     assert figures["ratio"] == figures["textbook"]["iteration_s"] / figures["ours"]["iteration_s"]
