@@ -181,11 +181,13 @@ def test_curves_are_loaded_by_depth_and_seed(trained, tmp_path):
         runs.save_config(toy.copy(trained, tmp_path / name), toy.config(**changes))
     (tmp_path / "a.log").write_text("")
     (tmp_path / "empty").mkdir()
-    loaded = depth.load(tmp_path)
+    loaded = depth.load(tmp_path, 10**6)
     assert [(c.depth, c.seed, c.directory.name) for c in loaded] == [(2, 0, "c"), (2, 1, "a"), (16, 0, "b")]
     rows = runs.read_metrics(trained)
     np.testing.assert_array_equal(loaded[0].updates, [row["updates"] for row in rows])
     np.testing.assert_array_equal(loaded[0].time_at_goal, [row["time_at_goal_fraction"] for row in rows])
+    cut = depth.load(tmp_path, rows[1]["updates"])
+    assert [list(c.updates) for c in cut] == [[row["updates"] for row in rows[:2]]] * 3
 
 
 def test_the_studys_commands_are_commands(trained, tmp_path):

@@ -41,8 +41,8 @@ class Study:
     """Depths to train."""
     seeds: int = 5
     """Seeds of each depth."""
-    updates: int = 24_000
-    """Updates of each run."""
+    updates: int = 12_000
+    """Updates of each run; of one that is longer, those that are looked at."""
     cores: int = os.cpu_count() or 1
     """Runs at a time, each held to one core."""
 
@@ -98,11 +98,12 @@ def train_all(study: Study) -> None:
                 pool.submit(job, depth, seed)
 
 
-def load(folder: Path) -> list[Curve]:
-    """Curves of all runs in a folder, by depth and seed."""
+def load(folder: Path, most_updates: int) -> list[Curve]:
+    """Curves of all runs in a folder, by depth and seed; what went on longer is cut there, so that all are alike."""
     curves = []
     for directory in sorted(path for path in folder.iterdir() if runs.is_run(path)):
-        config, rows = runs.load_config(directory), runs.read_metrics(directory)
+        config = runs.load_config(directory)
+        rows = [row for row in runs.read_metrics(directory) if row["updates"] <= most_updates]
         if rows:
             updates = np.array([row["updates"] for row in rows])
             shares = np.array([row["time_at_goal_fraction"] for row in rows])
@@ -185,7 +186,7 @@ def draw_maps(curves: Sequence[Curve], path: Path) -> None:
         curve = group[len(group) // 2]
         experiment, run = load_run(curve.directory)
         figures.draw_distances(axes, experiment, run.agent, figures.farthest_goal(figures.maze_of(experiment)))
-        axes.set_title(f"depth {depth}, seed {curve.seed}: {curve.score():.2f} at goal")
+        axes.set_title(f"depth {depth}, seed {curve.seed}, after {int(run.updates):,} updates")
     figure.savefig(path, dpi=150)
 
 
@@ -193,7 +194,7 @@ def main(study: Study) -> None:
     """Train what is missing if asked, then print the table and draw the figures."""
     if study.train:
         train_all(study)
-    curves = load(study.folder)
+    curves = load(study.folder, study.updates)
     sys.stdout.write(table(curves) + "\n")
     if study.out is not None:
         study.out.mkdir(parents=True, exist_ok=True)
