@@ -1,8 +1,8 @@
 """Time of one whole iteration, ours and the textbook's: `python -m benchmarks.iteration [--json]`.
 
 An iteration collects rows in every world, inserts them into a full replay, draws K batches and takes K updates,
-at the paper's sizes. Prints its seconds, and those of collecting, inserting and drawing done alone. Both collect
-in the same way; what else the textbook does otherwise, `benchmarks.textbook` says.
+at the paper's sizes. Prints its seconds, and those of collecting, inserting and drawing done alone. Both
+collect in the same way; what else the textbook does otherwise, `benchmarks.textbook` says.
 """
 
 import json

@@ -184,7 +184,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "updates_per_iteration": 160,
         "buffer_rows": 4_000,
         "prefill_rows": 500,
-        "network": {"width": 128},
+        "eval_episodes": 64,
+        "network": {"width": 128, "stem_bias": True},
         "crl": {"actor_random_goals": 0.5},
     },
     # The U-maze in about a minute on two cores.

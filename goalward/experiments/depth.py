@@ -99,7 +99,7 @@ def train_all(study: Study) -> None:
 
 
 def load(folder: Path, most_updates: int) -> list[Curve]:
-    """Curves of all runs in a folder, by depth and seed; what went on longer is cut there, so that all are alike."""
+    """Curves of all runs in a folder, by depth and seed, each cut at so many updates: all are alike."""
     curves = []
     for directory in sorted(path for path in folder.iterdir() if runs.is_run(path)):
         config = runs.load_config(directory)
