@@ -1,16 +1,15 @@
 """Speed of the tasks on MuJoCo: `python -m benchmarks.physics [--tasks ant …] [--json]`.
 
-For each task, in turns within one process: `collect` (what training runs: policy, physics, resets,
-observations, records) with an untrained policy of depth 4 and width 256, whose actions are random, and raw
-`Batch.step` from each of the states that `collect` came by, with the same controls. The ratio of the two is
-what all but the physics leaves of its speed.
+For each task: `collect` (what training runs: policy, physics, resets, observations, records) with an untrained
+policy of depth 4 and width 256, whose actions are random; and raw `Batch.step`, which takes every step of all
+worlds once more right after `collect` did, from the same states with the same controls, so that both have the
+same of the machine. The ratio of the two is what all but the physics leaves of its speed.
 """
 
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import jax
@@ -39,7 +38,7 @@ class Args:
     steps: int = 30
     """Steps of all worlds in a turn."""
     turns: int = 5
-    """Turns of each; the median counts."""
+    """Turns of so many steps."""
     json: bool = False
 
 
@@ -54,34 +53,32 @@ def chosen(args: Args) -> tuple[str, ...]:
 
 
 def measure(name: str, args: Args) -> dict[str, float]:
-    """Env steps a second of both, their ratio, and the share of a collect's time by part."""
+    """Env steps a second of both, their ratio, and the shares of a collect's time."""
     sizes = {"env": name, "num_envs": args.num_envs, "network": {"depth": args.depth, "width": args.width}}
     experiment = train.build(config.from_dict(sizes, "benchmarks.physics"))
-    env, agent = experiment.env, experiment.agent
+    agent = experiment.agent
     engine.Batch = TimedBatch
-    recorder = Recorder(env)
-    collect = collector(recorder.env, agent.act, resample_goals=True)
+    twice = SteppedTwice(experiment.env, args)
+    collect = collector(twice.env, agent.act, resample_goals=True)
     state = agent.init(jax.random.key(0))
     keys = jax.random.split(jax.random.key(1), args.steps)
-    worlds = starter(env)(jax.random.split(jax.random.key(2), args.num_envs))
-    raw = RawSteps(env, args)
+    worlds = starter(experiment.env)(jax.random.split(jax.random.key(2), args.num_envs))
     worlds, _ = jax.block_until_ready(collect(state, worlds, keys))
-    raw.run(recorder.steps)
     collects, raws, physics = [], [], []
     for _ in range(args.turns):
-        recorder.steps, TimedBatch.seconds = [], 0.0
+        twice.raw, twice.setting, TimedBatch.seconds = 0.0, 0.0, 0.0
         begun = time.perf_counter()
         worlds, _ = jax.block_until_ready(collect(state, worlds, keys))
-        collects.append(time.perf_counter() - begun)
-        physics.append(TimedBatch.seconds / collects[-1])
-        raws.append(raw.run(recorder.steps))
-    rows = args.num_envs * args.steps
+        collects.append(time.perf_counter() - begun - twice.raw - twice.setting)
+        raws.append(twice.raw)
+        physics.append(TimedBatch.seconds)
+    rows, total = args.num_envs * args.steps * args.turns, sum(collects)
     return {
-        "raw_sps": rows / median(raws),
-        "collect_sps": rows / median(collects),
-        "ratio": median(r / c for r, c in zip(raws, collects, strict=True)),
-        "physics_share": median(physics),
-        "policy_share": policy_seconds(experiment, state, worlds, args) / median(collects),
+        "raw_sps": rows / sum(raws),
+        "collect_sps": rows / total,
+        "ratio": sum(raws) / total,
+        "physics_share": sum(physics) / total,
+        "policy_share": args.turns * policy_seconds(experiment, state, worlds, args) / total,
     }  # what is left are resets, observations, records, copies and Python
 
 
@@ -103,40 +100,28 @@ class TimedBatch(Batch):
         TimedBatch.seconds += time.perf_counter() - begun
 
 
-class Recorder:
-    """An environment whose states and controls are kept, so that the engine alone can take the same steps."""
-
-    def __init__(self, env: core.Env):
-        self.steps: list[tuple[np.ndarray, np.ndarray]] = []
-        host = env.engine
-        if host is None:
-            raise SystemExit(f"{env.name} has no engine to measure")
-
-        def advance(*inputs: Any) -> Any:
-            self.steps.append((inputs[0].row, inputs[1]))
-            return host.advance(*inputs)
-
-        self.env = env._replace(engine=host._replace(advance=advance))
-
-
-class RawSteps:
-    """The engine alone: one `Batch.step` a step for all worlds."""
+class SteppedTwice:
+    """An environment whose every step is taken once more by an engine alone, on a clock of its own."""
 
     def __init__(self, env: core.Env, args: Args):
-        self._task = env.task
-        self._batch = Batch(env.task.model, args.num_envs)
+        self.raw, self.setting = 0.0, 0.0  # seconds of stepping, and of putting states in
+        host, task = env.engine, env.task
+        if host is None:
+            raise SystemExit(f"{env.name} has no engine to measure")
+        alone = Batch(task.model, args.num_envs)
 
-    def run(self, steps: list[tuple[np.ndarray, np.ndarray]]) -> float:
-        """Seconds for a step from each of the given states of all worlds, with the given controls."""
-        seconds = 0.0
-        for row, control in steps:
-            kept = row.view(np.float64)
-            self._batch.state[:, : kept.shape[1]] = kept
-            self._batch.ctrl = control
+        def advance(state: Any, control: np.ndarray, turn: np.ndarray, start: Any) -> Any:
+            result = host.advance(state, control, turn, start)
             begun = time.perf_counter()
-            self._batch.step(nstep=self._task.substeps)
-            seconds += time.perf_counter() - begun
-        return seconds
+            kept = state.row.view(np.float64)
+            alone.state[:, : kept.shape[1]], alone.ctrl = kept, control
+            stepping = time.perf_counter()
+            alone.step(nstep=task.substeps)
+            self.raw += time.perf_counter() - stepping
+            self.setting += stepping - begun
+            return result
+
+        self.env = env._replace(engine=host._replace(advance=advance))
 
 
 def policy_seconds(experiment: train.Experiment, state: Any, worlds: core.Worlds, args: Args) -> float:

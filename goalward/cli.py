@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import tyro
 
-from goalward.config import CRLConfig, NetworkConfig, TrainConfig, from_dict, merge, preset
+from goalward.config import CRLConfig, NetworkConfig, Settings, TrainConfig, from_dict, merge, preset
 from goalward.errors import DivergedError, MachineError, UserError
 
 if TYPE_CHECKING:
@@ -75,6 +75,22 @@ class Envs:
 
     pictures: Path | None = None
     """Draw the start of an episode of each environment into this folder."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class CheckEnv:
+    """Take random actions in an environment: does it keep its promises, how often is a goal reached?"""
+
+    env: tyro.conf.Positional[str]
+    """Environment; `goalward envs` lists them."""
+    env_settings: Settings = field(default_factory=dict)
+    """Its settings, as NAME=VALUE …"""
+    worlds: int = 32
+    """Worlds that run side by side, two episodes each."""
+    seed: int = 0
+    """Seed of starts, goals and actions."""
     json: bool = False
     """Print JSON."""
 
@@ -356,6 +372,22 @@ def run_envs(args: Envs) -> None:
         progress.print_envs(rows)
 
 
+def run_check_env(args: CheckEnv) -> None:
+    """Look for broken promises of an environment; exits with 1 if there are any."""
+    if args.worlds < 1:
+        raise UserError(f"worlds is {args.worlds}; it must be at least 1")
+    from goalward import contract, envs, progress
+
+    use_compilation_cache()
+    findings = contract.check(envs.make(args.env, args.env_settings), worlds=args.worlds, seed=args.seed)
+    if args.json:
+        print(json.dumps(findings._asdict()))
+    else:
+        progress.print_findings(findings, args.env)
+    if findings.problems:
+        sys.exit(1)
+
+
 def run_render(args: Render) -> None:
     """Write a run's video and name the files."""
     from goalward.experiments.render import render
@@ -399,6 +431,7 @@ _COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "plan": (Plan, run_plan),
     "eval": (Eval, run_eval),
     "envs": (Envs, run_envs),
+    "check-env": (CheckEnv, run_check_env),
     "render": (Render, run_render),
     "digest": (Digest, run_digest),
     "quickstart": (Quickstart, run_quickstart),

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from goalward.config import TrainConfig
+from goalward.contract import Findings
 from goalward.evaluate import Evaluation
 from goalward.plan import Plan
 from goalward.profile import Profile
@@ -147,6 +148,20 @@ def print_summary(summary: dict[str, Any], pictures: list[str]) -> None:
 def _cells(row: dict[str, Any]) -> list[str]:
     shares = [f"{row[name]:.2f}" for name in ("success_rate", "final_success")]
     return [str(row["episodes"]), *shares, f"{row['time_at_goal']:.1f}", f"{row['final_distance']:.2f}"]
+
+
+def print_findings(findings: Findings, name: str) -> None:
+    """Print what random actions found in an environment."""
+    console = Console(highlight=False)
+    for problem in findings.problems:
+        console.print(f"[red]broken:[/] {problem}", soft_wrap=True)
+    if not findings.problems:
+        console.print(f"{name} keeps its promises")
+    console.print(
+        f"random actions: {findings.random_success:.1%} of {findings.episodes} episodes reach their goal; "
+        f"of all steps {findings.random_time_at_goal:.2%} are at it; {findings.faults} physics faults",
+        soft_wrap=True,
+    )
 
 
 def print_envs(rows: list[dict[str, Any]]) -> None:

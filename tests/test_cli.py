@@ -73,7 +73,7 @@ def test_help_and_refusals_are_quick_and_load_no_jax():
     code = """
 import sys
 from goalward.cli import main
-commands = ("train", "plan", "eval", "envs", "render", "digest", "quickstart")
+commands = ("train", "plan", "eval", "envs", "check-env", "render", "digest", "quickstart")
 for words in (["--help"], *([name, "--help"] for name in commands), ["x"]):
     try:
         main(words)
@@ -83,9 +83,9 @@ print("loaded:", sorted({"jax", "equinox", "optax", "orbax", "matplotlib", "mujo
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "loaded: []" in result.stdout
-    assert result.stdout.count("code 0") == 7
+    assert result.stdout.count("code 0") == 8
     assert result.stdout.count("code 2") == 1
-    for name in ("train", "plan", "eval", "envs", "render", "digest", "quickstart"):
+    for name in ("train", "plan", "eval", "envs", "check-env", "render", "digest", "quickstart"):
         assert f"\n  {name} " in result.stdout
 
 
@@ -100,7 +100,7 @@ def test_the_module_and_the_script_are_the_same_command():
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("evla", ["'evla'", "did you mean 'eval'?", "train, plan, eval, envs, render, digest"]),
+        ("evla", ["'evla'", "did you mean 'eval'?", "train, plan, eval, envs, check-env, render, digest"]),
         ("train", ["no environment is named", "goalward envs"]),
         ("plan", ["no environment is named", "`goalward plan ENV`"]),
         ("plan point_umaze", ["'point_umaze'", "did you mean", "point_u_maze"]),
@@ -116,6 +116,8 @@ def test_the_module_and_the_script_are_the_same_command():
         ("train ant --eval-env humanoid", ["eval_env humanoid", "obs_dim 259", "ant has 29"]),
         ("train ant --buffer-gb 0.001", ["buffer_gb", "--buffer-gb"]),
         ("render none", ["none is not a run directory"]),
+        ("check-env nowhere", ["'nowhere'", "goalward envs"]),
+        ("check-env ant --worlds 0", ["worlds is 0", "at least 1"]),
         ("train point_u_maze --eval-env zzz", ["'zzz'", "goalward envs"]),
         ("train point_u_maze --depth -4", ["depth is -4", "use depth 4"]),
         ("train point_u_maze --depth 0", ["depth is 0", "use depth 4"]),
@@ -388,3 +390,37 @@ def test_compiled_programs_are_kept_in_the_users_cache_folder(tmp_path):
         assert subprocess.run(start, **told).stdout.strip() == folder
         told["env"]["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "other")
         assert subprocess.run(start, **told).stdout.strip() == str(tmp_path / "other")
+
+
+def test_an_environment_is_checked(capsys, monkeypatch):
+    main(["check-env", "point_u_maze", "--env-settings", "episode_length=20", "--worlds", "8"])
+    said = capsys.readouterr().out
+    assert "point_u_maze keeps its promises" in said
+    assert "of 16 episodes" in said
+    from goalward import contract
+
+    found = contract.Findings(["goals are not all finite"], 3, 0.5, 0.25, 1)
+    monkeypatch.setattr(contract, "check", lambda env, **options: found)
+    with pytest.raises(SystemExit) as end:
+        main(["check-env", "point_u_maze"])
+    assert end.value.code == 1
+    assert "broken: goals are not all finite" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["check-env", "point_u_maze", "--json"])
+    assert json.loads(capsys.readouterr().out)["random_success"] == 0.5
+
+
+def test_environments_are_drawn(capsys, tmp_path, monkeypatch):
+    from goalward import envs
+
+    monkeypatch.setattr(envs, "names", lambda: ["point_u_maze"])
+    main(["envs", "--pictures", str(tmp_path / "gallery"), "--json"])
+    assert json.loads(capsys.readouterr().out) == [str(tmp_path / "gallery" / "point_u_maze.png")]
+    assert (tmp_path / "gallery" / "point_u_maze.png").stat().st_size > 1000
+
+
+def test_a_run_is_rendered(trained, capsys, tmp_path):
+    main(["render", str(trained), "--out", str(tmp_path / "a.gif"), "--episodes", "2"])
+    files = capsys.readouterr().out.split()
+    assert str(tmp_path / "a.gif") in files
+    assert all(Path(file).stat().st_size > 0 for file in files)
