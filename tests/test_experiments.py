@@ -188,6 +188,7 @@ def test_curves_are_loaded_by_depth_and_seed(trained, tmp_path):
     np.testing.assert_array_equal(loaded[0].time_at_goal, [row["time_at_goal_fraction"] for row in rows])
     cut = depth.load(tmp_path, rows[1]["updates"])
     assert [list(c.updates) for c in cut] == [[row["updates"] for row in rows[:2]]] * 3
+    assert [c.longer for c in (*loaded, *cut)] == [False] * 3 + [True] * 3
 
 
 def test_the_studys_commands_are_commands(trained, tmp_path):

@@ -55,6 +55,7 @@ class Curve(NamedTuple):
     updates: np.ndarray  # (E,)
     time_at_goal: np.ndarray  # (E,) share of the episode
     directory: Path
+    longer: bool = False  # the run went on after these evaluations
 
     def score(self) -> float:
         """Mean of the last evaluations."""
@@ -107,7 +108,8 @@ def load(folder: Path, most_updates: int) -> list[Curve]:
         if rows:
             updates = np.array([row["updates"] for row in rows])
             shares = np.array([row["time_at_goal_fraction"] for row in rows])
-            curves.append(Curve(config.network.depth, config.seed, updates, shares, directory))
+            longer = runs.read_metrics(directory)[-1]["updates"] > updates[-1]
+            curves.append(Curve(config.network.depth, config.seed, updates, shares, directory, longer))
     return sorted(curves, key=lambda curve: (curve.depth, curve.seed))
 
 
@@ -178,11 +180,15 @@ def draw_curves(curves: Sequence[Curve], path: Path) -> None:
 
 
 def draw_maps(curves: Sequence[Curve], path: Path) -> None:
-    """The learned distance to the farthest goal: the median seed of the shallowest and the deepest critic."""
+    """The learned distance to the farthest goal: a median seed of the shallowest and the deepest critic.
+
+    Runs that went on for longer than the others are left out where they can be: their critics learned more.
+    """
     depths = sorted({curve.depth for curve in curves})
     figure = Figure(figsize=(9, 4.4), layout="constrained")
     for axes, depth in zip(figure.subplots(1, 2), (depths[0], depths[-1]), strict=True):
-        group = sorted((curve for curve in curves if curve.depth == depth), key=Curve.score)
+        group = sorted((c for c in curves if c.depth == depth), key=Curve.score)
+        group = [curve for curve in group if not curve.longer] or group
         curve = group[len(group) // 2]
         experiment, run = load_run(curve.directory)
         figures.draw_distances(axes, experiment, run.agent, figures.farthest_goal(figures.maze_of(experiment)))
