@@ -8,7 +8,7 @@ quickstart: .venv/installed  ## train the U-maze from scratch and draw what was 
 	$(BIN)/goalward quickstart
 
 test: .venv/installed-dev check  ## everything CI runs
-	$(BIN)/pytest -m "not slow" --cov=goalward --cov-fail-under=90
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" --cov=goalward --cov-fail-under=90
 
 test-slow: .venv/installed-dev  ## tests that learn, about ten minutes
 	$(BIN)/pytest -m slow
