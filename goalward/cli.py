@@ -244,7 +244,8 @@ def run_train(args: Train) -> None:
 
         use_compilation_cache()
         directory, config = _directory_and_config(args)
-        plan.check_fits(plan.state_memory(train.build(config)), config)
+        experiment = train.build(config)
+        plan.check_fits(plan.state_memory(experiment), experiment.config)
         profiler = Profiler(runs.profile(directory)) if args.profile else None
         reports = train.train(
             config, directory, resume=args.resume is not None, should_stop=should_stop, profiler=profiler

@@ -50,6 +50,7 @@ class Plan:
     """Cost of a run."""
 
     parameters: dict[str, int]
+    buffer_rows: int  # of the replay, for each world
     memory: Memory
     update_flops: int
     speed: Speed
@@ -70,6 +71,7 @@ def plan(config: TrainConfig) -> Plan:
     Raises `UserError`, with sizes that would do, for a run that does not fit into memory.
     """
     experiment = train.build(config)
+    config = experiment.config
     memory = state_memory(experiment)
     check_fits(memory, config)
     speed, activations = measure(experiment)
@@ -84,6 +86,7 @@ def plan(config: TrainConfig) -> Plan:
     evaluation = speed.collect / rows * config.eval_episodes * experiment.eval_env.spec.episode_length
     return Plan(
         parameters=parameters(shapes.agent),
+        buffer_rows=config.buffer_rows,
         memory=memory,
         update_flops=flops,
         speed=speed,

@@ -87,7 +87,7 @@ def print_plan(plan: Plan, config: TrainConfig) -> None:
     for name in ("weights", "optimiser", "replay", "worlds", "activations"):
         note = {
             "activations": "and gradients",
-            "replay": f"{config.num_envs} worlds × {config.buffer_rows} rows",
+            "replay": f"{config.num_envs} worlds × {plan.buffer_rows} rows",
         }
         table.add_row(name, f"{getattr(memory, name) / 1e6:,.1f} MB", note.get(name, ""))
     table.add_row("memory in all", f"{memory.needed() / 1e6:,.1f} MB", f"{memory.free / 1e9:.1f} GB are free")
