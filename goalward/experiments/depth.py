@@ -104,11 +104,12 @@ def load(folder: Path, most_updates: int) -> list[Curve]:
     curves = []
     for directory in sorted(path for path in folder.iterdir() if runs.is_run(path)):
         config = runs.load_config(directory)
-        rows = [row for row in runs.read_metrics(directory) if row["updates"] <= most_updates]
+        recorded = runs.read_metrics(directory)
+        rows = [row for row in recorded if row["updates"] <= most_updates]
         if rows:
             updates = np.array([row["updates"] for row in rows])
             shares = np.array([row["time_at_goal_fraction"] for row in rows])
-            longer = runs.read_metrics(directory)[-1]["updates"] > updates[-1]
+            longer = len(rows) < len(recorded)
             curves.append(Curve(config.network.depth, config.seed, updates, shares, directory, longer))
     return sorted(curves, key=lambda curve: (curve.depth, curve.seed))
 
