@@ -198,13 +198,16 @@ def sample(settings: Settings, rows: Trajectory, key: PRNGKeyArray) -> Batch:
     world = jax.random.randint(world_key, (windows, 1), 0, worlds)
     start = jax.random.randint(start_key, (windows, 1), 0, capacity - span)
     time = start + jnp.arange(settings.window)[None]
-    obs, action, first = (leaf[time, world] for leaf in (rows.obs, rows.action, rows.first))  # (W, T, …)
+    # (W, T, …)
+    obs, action, commanded, first = (
+        leaf[time, world] for leaf in (rows.obs, rows.action, rows.goal, rows.first)
+    )
     draw = jax.vmap(lambda first, key: future_rows(first, settings.discount, key))
     future = draw(first, jax.random.split(goal_key, windows))
     goal = settings.achieved(jnp.take_along_axis(obs, future[..., None], axis=1))
     order = jax.random.permutation(shuffle_key, windows * span)[:needed]
     order = order.reshape(settings.updates, settings.batch_size)
-    flat = (leaf[:, :-1].reshape(windows * span, -1) for leaf in (obs, action, goal))
+    flat = (leaf[:, :-1].reshape(windows * span, -1) for leaf in (obs, action, goal, commanded))
     return Batch(*(leaf[order] for leaf in flat))
 
 

@@ -99,6 +99,8 @@ class CRLConfig:
     """γ of that law."""
     actor_random_goals: float = 0.0
     """Share of a batch whose goals are shuffled among its samples before the actor trains on them."""
+    actor_commanded_goals: float = 0.0
+    """Share of a batch for which the actor trains on the goal that was commanded, reached or not."""
     actor_lr: float = 3e-4
     """Adam's step size for the actor."""
     critic_lr: float = 3e-4
@@ -172,22 +174,34 @@ _SHORT_WAYS: dict[str, Any] = {
     "crl": {"discount": 0.95, "actor_random_goals": 0.5},
 }
 
+# A laptop's processor, on the tasks on MuJoCo, where steps are dear. Tried on reacher and arm_reach.
+_MUJOCO: dict[str, Any] = {
+    "total_env_steps": 3_000_000,
+    "epochs": 15,
+    "num_envs": 256,
+    "steps_per_iteration": 50,
+    "updates_per_iteration": 160,
+    "buffer_rows": 4_000,
+    "prefill_rows": 500,
+    "eval_episodes": 64,
+    "network": {"width": 128, "stem_bias": True},
+    "crl": {"discount": 0.95, "actor_random_goals": 0.5},
+}
+
+# An ant learns by what it just did: the ring is short, and the temperature falls within it (docs/log.md).
+_ANT: dict[str, Any] = {
+    **_MUJOCO,
+    "updates_per_iteration": 320,
+    "buffer_rows": 500,
+    "prefill_rows": 300,
+    "crl": {"actor_random_goals": 0.5, "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 3e-3},
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
     # A laptop's processor, on mazes whose ways take tens of steps.
     "laptop": _SHORT_WAYS,
-    # A laptop's processor, on the tasks on MuJoCo, where steps are dear. Tried on reacher and arm_reach.
-    "laptop_mujoco": {
-        "total_env_steps": 3_000_000,
-        "epochs": 15,
-        "num_envs": 256,
-        "steps_per_iteration": 50,
-        "updates_per_iteration": 160,
-        "buffer_rows": 4_000,
-        "prefill_rows": 500,
-        "eval_episodes": 64,
-        "network": {"width": 128, "stem_bias": True},
-        "crl": {"discount": 0.95, "actor_random_goals": 0.5},
-    },
+    "laptop_mujoco": _MUJOCO,
+    "laptop_ant": _ANT,
     # The U-maze in about a minute on two cores.
     "quickstart": {
         **_SHORT_WAYS,
@@ -217,9 +231,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def preset(name: str, env: str) -> dict[str, Any]:
     """The settings of a preset for an environment; none for a name that is no preset."""
-    return PRESETS.get(
-        "laptop_mujoco" if name == "laptop" and env and not env.startswith("point_") else name, {}
-    )
+    if name == "laptop" and env and not env.startswith("point_"):
+        name = "laptop_ant" if env.startswith("ant") else "laptop_mujoco"
+    return PRESETS.get(name, {})
 
 
 _INT32 = 2**31 - 1  # step counters are of this type
@@ -234,7 +248,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "eval_episodes": (1, _INT32), "keep_last": (1, _INT32), "width": (1, _INT32), "actor_width": (1, _INT32),
     "critic_width": (1, _INT32), "block_size": (1, _INT32), "unroll": (1, _INT32), "repr_dim": (1, _INT32),
     "logsumexp_penalty": (0.0, _FINITE), "target_entropy": (-_FINITE, _FINITE),
-    "actor_random_goals": (0.0, 1.0),
+    "actor_random_goals": (0.0, 1.0), "actor_commanded_goals": (0.0, 1.0),
 }  # fmt: skip
 
 
@@ -250,6 +264,12 @@ def check(config: TrainConfig) -> None:
     for name in ("actor_lr", "critic_lr", "alpha_lr"):
         if not 0 < getattr(config.crl, name) < 1:
             raise UserError(f"{name} is {getattr(config.crl, name)}; it must lie between 0 and 1, without both")
+    random, commanded = config.crl.actor_random_goals, config.crl.actor_commanded_goals
+    if random + commanded > 1:
+        raise UserError(
+            f"actor_random_goals is {random} and actor_commanded_goals {commanded}; they are shares of one "
+            f"batch, together at most 1"
+        )
     if not 0 < config.crl.discount < 1:
         raise UserError(f"discount is {config.crl.discount}; it must lie between 0 and 1, without both")
     if config.buffer_gb is None:

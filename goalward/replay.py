@@ -69,7 +69,8 @@ def sample(
     capacity = replay.last.shape[0]
     now, future = time % capacity, (time + ahead) % capacity
     rows = replay.rows
-    return Batch(rows.obs[now, world], rows.action[now, world], achieved(rows.obs[future, world]))
+    goal = achieved(rows.obs[future, world])
+    return Batch(rows.obs[now, world], rows.action[now, world], goal, rows.goal[now, world])
 
 
 def _rows_with_future(

@@ -32,6 +32,7 @@ class Batch(NamedTuple):
     obs: Float[Array, "B D"]
     action: Float[Array, "B A"]
     goal: Float[Array, "B G"]  # relabelled: reached later in the same episode
+    commanded: Float[Array, "B G"]  # what the agent was after then
 
 
 class EnvSpec(NamedTuple):

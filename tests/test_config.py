@@ -46,7 +46,10 @@ def with_value(part, name, value):
 
 def another(name, hint, default):
     """A valid value of a setting that is not its default."""
-    near = {"discount": 0.5, "actor_random_goals": 0.25, "seed": 7, "buffer_rows": 2222, "batch_size": 6}
+    near = {
+        "discount": 0.5, "actor_random_goals": 0.25, "actor_commanded_goals": 0.5, "seed": 7,
+        "buffer_rows": 2222, "batch_size": 6,
+    }  # fmt: skip
     if name in near:
         return near[name]
     if get_origin(hint) is Literal:
@@ -85,6 +88,15 @@ def test_settings_survive_a_file():
         config = from_dict(values, "test")
         assert from_dict(json.loads(json.dumps(asdict(config))), "test") == config
     assert json.loads(json.dumps(asdict(config))) == changed
+
+
+def test_shares_of_the_actors_goals_are_of_one_batch():
+    assert CRLConfig(actor_random_goals=0.25, actor_commanded_goals=0.75).actor_commanded_goals == 0.75
+    both = {"crl": {"actor_random_goals": 0.5, "actor_commanded_goals": 0.75}}
+    with pytest.raises(
+        UserError, match=r"actor_random_goals is 0.5 and actor_commanded_goals 0.75; .* at most 1"
+    ):
+        from_dict(merge(toy.SETTINGS, both), "test")
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -189,6 +201,7 @@ NAN, INF = float("nan"), float("inf")
         ("crl", "logsumexp_penalty", [-0.1, NAN, INF]),
         *[("crl", name, [0.0, 1.0, -0.1, NAN]) for name in ("actor_lr", "critic_lr", "alpha_lr", "discount")],
         ("crl", "actor_random_goals", [-0.1, 1.1, NAN]),
+        ("crl", "actor_commanded_goals", [-0.1, 1.1, NAN]),
         ("crl", "target_entropy", [NAN, INF]),
     ],
 )  # fmt: skip
@@ -239,21 +252,23 @@ def test_a_file_may_be_the_configuration_of_another_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "env", "num_envs"),
+    ("line", "env", "name"),
     [
-        ("ant --depth 8", "ant", 256),
-        ("--depth 8 ant", "ant", 256),
-        ("--remat --no-layer-norm ant", "ant", 256),
-        ("--env-settings episode_length=9 start_noise=0 --seed 3 ant_u_maze", "ant_u_maze", 256),
-        ("--seed=3 --preset laptop point_u_maze", "point_u_maze", 64),
-        ("arm_reach --preset paper", "arm_reach", 512),
+        ("ant --depth 8", "ant", "laptop_ant"),
+        ("--depth 8 ant", "ant", "laptop_ant"),
+        ("--remat --no-layer-norm ant", "ant", "laptop_ant"),
+        ("--env-settings episode_length=9 start_noise=0 --seed 3 ant_u_maze", "ant_u_maze", "laptop_ant"),
+        ("--seed=3 --preset laptop point_u_maze", "point_u_maze", "laptop"),
+        ("arm_reach", "arm_reach", "laptop_mujoco"),
+        ("arm_reach --preset paper", "arm_reach", "paper"),
     ],
 )
-def test_the_laptop_preset_is_that_of_the_kind_of_environment(line, env, num_envs):
+def test_the_laptop_preset_is_that_of_the_kind_of_environment(line, env, name):
     config = parse(*line.split())
-    assert (config.env, config.num_envs) == (env, num_envs)
-    assert config.steps_per_goal == (25 if env.startswith("point") else None)
-    assert preset("laptop", env) == PRESETS["laptop" if env.startswith("point") else "laptop_mujoco"]
+    expected = from_dict(merge({"env": env}, PRESETS[name]), name)
+    found = (config.env, config.num_envs, config.buffer_rows, config.crl, config.steps_per_goal)
+    assert found == (env, expected.num_envs, expected.buffer_rows, expected.crl, expected.steps_per_goal)
+    assert preset("paper" if name == "paper" else "laptop", env) == PRESETS[name]
 
 
 def test_a_config_file_names_the_environment_too(tmp_path):

@@ -21,7 +21,7 @@ L2 = CRLConfig(repr_dim=8, actor_lr=1e-3, critic_lr=2e-3, alpha_lr=5e-3)
 DOT = CRLConfig(
     repr_dim=8, energy="dot", objective="symmetric_info_nce", logsumexp_penalty=0.3,
     actor_lr=1e-3, critic_lr=3e-3, alpha_lr=1e-2, target_entropy=-3.0,
-    actor_random_goals=0.25,
+    actor_random_goals=0.25, actor_commanded_goals=0.375,
 )  # fmt: skip
 METRICS = {
     "accuracy", "positive_logit", "negative_logit", "logsumexp", "critic_loss",
@@ -50,7 +50,8 @@ def make_batch(seed=0):
     random = np.random.default_rng(seed)
     obs, action = random.standard_normal((SIZE, OBS)), random.uniform(-1, 1, (SIZE, ACTION))
     goal = obs[:, :GOAL] + action + 0.1 * random.standard_normal((SIZE, GOAL))
-    return Batch(*(jnp.asarray(leaf, jnp.float32) for leaf in (obs, action, goal)))
+    commanded = random.standard_normal((SIZE, GOAL))
+    return Batch(*(jnp.asarray(leaf, jnp.float32) for leaf in (obs, action, goal, commanded)))
 
 
 @functools.cache
@@ -99,7 +100,8 @@ def critic_loss(critic, batch, config):
 def actor_loss(actor, critic, alpha, batch, key, config):
     count = int(config.actor_random_goals * SIZE)
     source = [(i - 1) % count if i < count else i for i in range(SIZE)]  # whose goal each sample is given
-    goal = batch.goal[np.array(source)]
+    last = count + int(config.actor_commanded_goals * SIZE)
+    goal = batch.goal[np.array(source)].at[count:last].set(batch.commanded[count:last])
     action, log_prob = sample_action(*actor(batch.obs, goal), key)
     f = pairwise(config, critic.encode_sa(batch.obs, action), critic.encode_g(goal))
     return jnp.mean(alpha * log_prob - jnp.diagonal(f)), -jnp.mean(log_prob)
@@ -169,7 +171,7 @@ def test_update_needs_no_jit():
     network = NetworkConfig(depth=1, block_size=1, width=4, layer_norm=False, activation="tanh")
     agent = crl.make(config, network, spec()._replace(obs_dim=2))
     state, batch = jax.jit(agent.init)(KEY), make_batch()
-    batch = Batch(batch.obs[:4, :2], batch.action[:4], batch.goal[:4])
+    batch = Batch(batch.obs[:4, :2], batch.action[:4], batch.goal[:4], batch.commanded[:4])
     (plain, plain_metrics), (compiled, metrics) = (
         agent.update(state, batch, KEY),
         jax.jit(agent.update)(state, batch, KEY),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from goalward import cli, envs, runs
 from goalward.errors import UserError
-from goalward.experiments import depth, figures, quickstart
+from goalward.experiments import curves, depth, figures, quickstart
 from goalward.policy import load_run
 
 
@@ -33,6 +33,22 @@ def assert_picture(path, frames=1):
 def test_a_learning_curve_is_drawn(trained, tmp_path):
     figures.learning_curve(runs.read_metrics(trained), tmp_path / "curve.png")
     assert_picture(tmp_path / "curve.png")
+
+
+def test_curves_of_several_runs_are_drawn_and_their_ends_told(trained, tmp_path, capsys):
+    curves.main(curves.Curves((trained, trained), tmp_path / "curves.png"))
+    assert_picture(tmp_path / "curves.png")
+    rows, row = runs.read_metrics(trained), capsys.readouterr().out.splitlines()[-1].split("|")
+    assert [cell.strip() for cell in row[1:5]] == [
+        "`point_u_maze`", "0", f"{rows[-1]['env_steps']:,}", f"{rows[-1]['updates']:,}"
+    ]  # fmt: skip
+    assert row[-2].strip() == f"{rows[0]['final_distance']:.2f} → {rows[-1]['final_distance']:.2f}"
+
+
+def test_curves_of_a_run_without_evaluations_are_refused(tmp_path):
+    runs.save_config(tmp_path, toy.config())
+    with pytest.raises(UserError, match="no evaluation yet"):
+        curves.load([tmp_path])
 
 
 def test_tracks_and_their_animation_are_drawn(tmp_path):

@@ -25,8 +25,7 @@ def counters(first):
     start = np.maximum.accumulate(np.where(first, time, 0), axis=0)
     world = np.broadcast_to(np.arange(worlds), first.shape)
     obs = np.stack([world, np.cumsum(first, axis=0), time - start, time], axis=-1).astype(np.float32)
-    zeros = np.zeros((steps, worlds, 1), np.float32)
-    return Trajectory(obs, obs[..., 3:], zeros, first, np.roll(first, -1, axis=0))
+    return Trajectory(obs, obs[..., 3:], -obs[..., :2], first, np.roll(first, -1, axis=0))
 
 
 def random_first(steps, worlds, chance, seed=0):
@@ -144,6 +143,7 @@ def test_goal_lies_later_in_the_same_episode(horizon, rows):
     assert obs[:, 3].min() == max(0, rows - CAPACITY)
     assert goal[:, 3].max() == rows - 1
     np.testing.assert_array_equal(batch.action[:, 0], obs[:, 3])
+    np.testing.assert_array_equal(batch.commanded, -obs[:, :2])
 
 
 @pytest.mark.parametrize("rows", [10, 55], ids=["filling", "wrapped"])

@@ -41,7 +41,9 @@ def both_updates():
     state = jax.jit(agent.init)(KEY)
     state = state._replace(params=moved(state.params))
     random = np.random.default_rng(1)
-    batch = Batch(*(jnp.asarray(random.standard_normal((SIZE, d)), jnp.float32) for d in (OBS, ACTION, GOAL)))
+    batch = Batch(
+        *(jnp.asarray(random.standard_normal((SIZE, d)), jnp.float32) for d in (OBS, ACTION, GOAL, GOAL))
+    )
     plain = functools.partial(textbook.update, settings())
     return jax.jit(agent.update)(state, batch, KEY), jax.jit(plain)(textbook.from_goalward(state), batch, KEY)
 
@@ -146,8 +148,9 @@ def test_samples_are_pairs_of_one_episode():
     rows = counters(40, 3)
     batches = jax.jit(functools.partial(textbook.sample, settings(updates=50)))(rows, KEY)
     assert batches.obs.shape == (50, SIZE, 3)
-    obs, action, goal = (np.asarray(leaf).reshape(50 * SIZE, -1) for leaf in batches)
+    obs, action, goal, commanded = (np.asarray(leaf).reshape(50 * SIZE, -1) for leaf in batches)
     np.testing.assert_array_equal(action[:, 0], obs[:, 2])
+    np.testing.assert_array_equal(commanded[:, 0], obs[:, 0])
     np.testing.assert_array_equal(goal[:, :2], obs[:, :2])
     world, time = obs[:, 0].astype(int), obs[:, 2].astype(int)
     ends = np.roll(rows.first, -1, axis=0)[time, world]

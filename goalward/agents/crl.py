@@ -68,10 +68,22 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
         phi = critic.encode_sa(obs, act_greedily(state, obs, goal))
         return energy.paired(phi, critic.encode_g(goal))
 
-    def shuffled(x: Array) -> Array:
-        """Goals (B, …), or their ψ, that the actor trains on: the first ones each from another sample."""
-        count = round(config.actor_random_goals * x.shape[0])
-        return jnp.concatenate([jnp.roll(x[:count], 1, axis=0), x[count:]])
+    def actor_goals(critic: Critic, batch: Batch, psi: Array) -> tuple[Array, Array]:
+        """Goals (B, G) that the actor trains on, and their ψ (B, R).
+
+        The first ones each come from another sample, the next ones were commanded, all others are the batch's.
+        """
+        size = batch.goal.shape[0]
+        random = round(config.actor_random_goals * size)
+        commanded = slice(random, random + round(config.actor_commanded_goals * size))
+
+        def mixed(of_goals: Array, of_commanded: Array) -> Array:
+            first = jnp.roll(of_goals[:random], 1, axis=0)
+            return jnp.concatenate([first, of_commanded, of_goals[commanded.stop :]])
+
+        goals = batch.commanded[commanded]
+        of_commanded = critic.encode_g(goals) if len(goals) else psi[:0]
+        return mixed(batch.goal, goals), mixed(psi, of_commanded)
 
     def critic_objective(critic: Critic, batch: Batch) -> tuple[Array, tuple[Metrics, Array]]:
         psi = critic.encode_g(batch.goal)
@@ -82,7 +94,7 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
     def actor_objective(
         actor: Actor, critic: Critic, psi: Array, alpha: Array, batch: Batch, key: PRNGKeyArray
     ) -> tuple[Array, Array]:
-        goal, psi = shuffled(batch.goal), shuffled(psi)
+        goal, psi = actor_goals(critic, batch, psi)
         action, log_prob = sample_action(*actor(batch.obs, goal), key)
         f = energy.paired(critic.encode_sa(batch.obs, action), psi)
         return actor_loss(log_prob, f, alpha), -jnp.mean(log_prob)
