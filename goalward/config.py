@@ -120,7 +120,7 @@ class TrainConfig:
     eval_env: str | None = None
     """Environment to evaluate on, such as point_u4_maze_eval; by default the one trained on."""
     env_settings: Settings = field(default_factory=dict)
-    """Settings of both environments, as NAME=VALUE …; `goalward envs` lists them."""
+    """Settings of both environments, as NAME=VALUE …, in place of the preset's; `goalward envs` lists them."""
     resample_goals: bool = True
     """Draw a new start and goal for each episode; off, every world repeats its first ones."""
     steps_per_goal: int | None = None
@@ -188,13 +188,14 @@ _MUJOCO: dict[str, Any] = {
     "crl": {"discount": 0.95, "actor_random_goals": 0.5},
 }
 
-# An ant learns by what it just did: the ring is short, and the temperature falls within it (docs/log.md).
+# An ant learns by what it just did, while it moves: the ring and its episodes are short (docs/log.md).
 _ANT: dict[str, Any] = {
     **_MUJOCO,
+    "env_settings": {"episode_length": 300},
     "updates_per_iteration": 320,
     "buffer_rows": 500,
     "prefill_rows": 300,
-    "crl": {"actor_random_goals": 0.5, "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 3e-3},
+    "crl": {"actor_commanded_goals": 0.5, "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 3e-3},
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
