@@ -21,7 +21,7 @@ from goalward.errors import UserError
 # What is drawn, from top to bottom: the metric and its label.
 MEASURES = {
     "success_rate": "success rate",
-    "time_at_goal_fraction": "time at goal, share of the episode",
+    "time_at_goal_fraction": "time at goal, share",
     "final_distance": "final distance",
 }
 
