@@ -45,10 +45,18 @@ def test_curves_of_several_runs_are_drawn_and_their_ends_told(trained, tmp_path,
     assert row[-2].strip() == f"{rows[0]['final_distance']:.2f} → {rows[-1]['final_distance']:.2f}"
 
 
-def test_curves_of_a_run_without_evaluations_are_refused(tmp_path):
+def test_curves_of_what_is_no_run_are_refused_with_one_message(tmp_path, capsys):
     runs.save_config(tmp_path, toy.config())
-    with pytest.raises(UserError, match="no evaluation yet"):
-        curves.load([tmp_path])
+    for directories, message in (
+        ((tmp_path,), "no evaluation yet"),
+        ((tmp_path / "none",), "not a run directory"),
+        ((), "no run is named"),
+    ):
+        with pytest.raises(SystemExit) as exit_:
+            curves.main(curves.Curves(directories, tmp_path / "curves.png"))
+        assert exit_.value.code == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "curves.png").exists()
 
 
 def test_tracks_and_their_animation_are_drawn(tmp_path):

@@ -44,7 +44,9 @@ class Curve(NamedTuple):
 
 
 def load(directories: Sequence[Path]) -> list[Curve]:
-    """The evaluations of each run. Raises `UserError` for a directory without any."""
+    """The evaluations of each run. Raises `UserError` for a directory without any, or for no directory."""
+    if not directories:
+        raise UserError("no run is named; name one or more, such as: runs/a runs/b")
     curves = [Curve(runs.load_config(path), runs.read_metrics(path)) for path in directories]
     for path, curve in zip(directories, curves, strict=True):
         if not curve.rows:
@@ -94,8 +96,12 @@ def _draw_lines(axes: Axes, curves: Sequence[Curve], measure: str) -> None:
 
 
 def main(args: Curves) -> None:
-    """Print the table and draw the picture."""
-    curves = load(args.directories)
+    """Print the table and draw the picture. Exits with 2 and one message for what is no run."""
+    try:
+        curves = load(args.directories)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
     sys.stdout.write(table(curves) + "\n")
     draw(curves, args.out)
 
