@@ -120,6 +120,18 @@ class Render:
 
 
 @dataclass(frozen=True)
+class Curves:
+    """Draw the learning curves of runs, and print the first and last evaluation of each as a table."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run directories."""
+    out: Path = Path("curves.png")
+    """Picture to write, such as .png, .pdf or .svg."""
+    json: bool = False
+    """Print all evaluations as JSON, in place of the table."""
+
+
+@dataclass(frozen=True)
 class Digest:
     """Print a hash of all arrays of a run's latest checkpoint, to compare runs by."""
 
@@ -406,6 +418,19 @@ def _tell_files(paths: list[Path], *, as_json: bool) -> None:
     print(json.dumps(names) if as_json else "\n".join(names))
 
 
+def run_curves(args: Curves) -> None:
+    """Draw the curves and print the table."""
+    from goalward.experiments import curves
+
+    loaded = curves.load(args.runs)
+    curves.draw(loaded, args.out)
+    if args.json:
+        pairs = zip(args.runs, loaded, strict=True)
+        print(json.dumps([{"run": str(path), "evaluations": curve.rows} for path, curve in pairs]))
+    else:
+        print(curves.table(loaded))
+
+
 def run_digest(args: Digest) -> None:
     """Print the hash of a run's latest checkpoint."""
     from goalward import checkpoint, runs
@@ -434,6 +459,7 @@ _COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "envs": (Envs, run_envs),
     "check-env": (CheckEnv, run_check_env),
     "render": (Render, run_render),
+    "curves": (Curves, run_curves),
     "digest": (Digest, run_digest),
     "quickstart": (Quickstart, run_quickstart),
 }

@@ -13,7 +13,7 @@ from PIL import Image
 
 from goalward import cli, envs, runs
 from goalward.errors import UserError
-from goalward.experiments import curves, depth, figures, quickstart
+from goalward.experiments import depth, figures, quickstart
 from goalward.policy import load_run
 
 
@@ -36,8 +36,9 @@ def test_a_learning_curve_is_drawn(trained, tmp_path):
 
 
 def test_curves_of_several_runs_are_drawn_and_their_ends_told(trained, tmp_path, capsys):
-    curves.main(curves.Curves((trained, trained), tmp_path / "curves.png"))
-    assert_picture(tmp_path / "curves.png")
+    picture = tmp_path / "new" / "curves.png"
+    cli.main(["curves", str(trained), str(trained), "--out", str(picture)])
+    assert_picture(picture)
     rows, row = runs.read_metrics(trained), capsys.readouterr().out.splitlines()[-1].split("|")
     assert [cell.strip() for cell in row[1:5]] == [
         "`point_u_maze`", "0", f"{rows[-1]['env_steps']:,}", f"{rows[-1]['updates']:,}"
@@ -45,18 +46,28 @@ def test_curves_of_several_runs_are_drawn_and_their_ends_told(trained, tmp_path,
     assert row[-2].strip() == f"{rows[0]['final_distance']:.2f} → {rows[-1]['final_distance']:.2f}"
 
 
-def test_curves_of_what_is_no_run_are_refused_with_one_message(tmp_path, capsys):
+def test_curves_are_printed_as_json_too(trained, tmp_path, capsys):
+    cli.main(["curves", str(trained), "--out", str(tmp_path / "curves.svg"), "--json"])
+    assert "<svg" in (tmp_path / "curves.svg").read_text()
+    assert json.loads(capsys.readouterr().out) == [
+        {"run": str(trained), "evaluations": runs.read_metrics(trained)}
+    ]
+
+
+def test_curves_that_cannot_be_drawn_are_refused_with_one_message(trained, tmp_path, capsys):
     runs.save_config(tmp_path, toy.config())
-    for directories, message in (
-        ((tmp_path,), "no evaluation yet"),
-        ((tmp_path / "none",), "not a run directory"),
-        ((), "no run is named"),
+    picture = tmp_path / "curves.png"
+    for words, message in (
+        ([tmp_path, "--out", picture], "no evaluation yet"),
+        ([tmp_path / "none", "--out", picture], "not a run directory"),
+        (["--out", picture], "no run is named"),
+        ([trained, "--out", tmp_path / "curves.txt"], "pictures are written as ."),
     ):
         with pytest.raises(SystemExit) as exit_:
-            curves.main(curves.Curves(directories, tmp_path / "curves.png"))
+            cli.main(["curves", *map(str, words)])
         assert exit_.value.code == 2
         assert message in capsys.readouterr().err
-    assert not (tmp_path / "curves.png").exists()
+    assert not list(tmp_path.glob("curves*"))
 
 
 def test_tracks_and_their_animation_are_drawn(tmp_path):

@@ -1,15 +1,9 @@
-"""Learning curves of runs: a column for each environment, a line for each run, and a table.
+"""Learning curves of runs: a column for each environment, a line for each run, and a table."""
 
-python -m goalward.experiments.curves runs/reach-s0 runs/reach-s1 --out curves.png
-"""
-
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
@@ -17,6 +11,7 @@ from matplotlib.ticker import EngFormatter
 from goalward import runs
 from goalward.config import TrainConfig
 from goalward.errors import UserError
+from goalward.experiments.figures import tidy
 
 # What is drawn, from top to bottom: the metric and its label.
 MEASURES = {
@@ -24,16 +19,6 @@ MEASURES = {
     "time_at_goal_fraction": "time at goal, share",
     "final_distance": "final distance",
 }
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Draw learning curves of runs."""
-
-    directories: tyro.conf.Positional[tuple[Path, ...]]
-    """Run directories."""
-    out: Path = Path("curves.png")
-    """Picture to write."""
 
 
 class Curve(NamedTuple):
@@ -67,9 +52,12 @@ def table(curves: Sequence[Curve]) -> str:
 
 
 def draw(curves: Sequence[Curve], path: Path) -> None:
-    """Each measure over environment steps, in a row of its own."""
+    """Each measure over environment steps, in a row of its own. Raises `UserError` for an unknown suffix."""
     names = list(dict.fromkeys(curve.config.env for curve in curves))
     figure = Figure(figsize=(3.2 * len(names) + 0.6, 6.4), layout="constrained")
+    kinds = figure.canvas.get_supported_filetypes()
+    if path.suffix.lower().removeprefix(".") not in kinds:
+        raise UserError(f"out is {path}; pictures are written as .{', .'.join(sorted(kinds))}")
     panels = figure.subplots(len(MEASURES), len(names), sharex="col", squeeze=False)
     for column, name in zip(panels.T, names, strict=True):
         column[0].set_title(name)
@@ -79,6 +67,7 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
         column[0].legend(frameon=False, fontsize="small", loc="upper left")
     for axes, label in zip(panels[:, 0], MEASURES.values(), strict=True):
         axes.set_ylabel(label)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
 
@@ -91,20 +80,4 @@ def _draw_lines(axes: Axes, curves: Sequence[Curve], measure: str) -> None:
     else:
         axes.set_ylim(-0.03, 1.03)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def main(args: Curves) -> None:
-    """Print the table and draw the picture. Exits with 2 and one message for what is no run."""
-    try:
-        curves = load(args.directories)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(2) from None
-    sys.stdout.write(table(curves) + "\n")
-    draw(curves, args.out)
-
-
-if __name__ == "__main__":
-    main(tyro.cli(Curves))
+    tidy(axes)

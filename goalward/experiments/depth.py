@@ -174,9 +174,8 @@ def draw_curves(curves: Sequence[Curve], path: Path) -> None:
         label = f"depth {depth}, {len(group)} seeds"
         axes.plot(group[0].updates[:shortest], mean, color=shades[depth], linewidth=2.4, label=label)
     axes.set(xlabel="updates", ylabel="time at goal, share of the episode", ylim=(-0.02, 1))
-    axes.grid(alpha=0.25)
     axes.legend(frameon=False, loc="upper left")
-    axes.spines[["top", "right"]].set_visible(False)
+    figures.tidy(axes)
     figure.savefig(path, dpi=150)
 
 

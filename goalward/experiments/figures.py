@@ -32,10 +32,15 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     axes.plot(steps, [row["time_at_goal_fraction"] for row in rows], label="time at goal", color="#edae49")
     axes.set(xlabel="environment steps", ylabel="share of episodes, of steps", ylim=(0, 1.03))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.grid(alpha=0.25)
     axes.legend(loc="lower right", frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     figure.savefig(path, dpi=150)
+
+
+def tidy(axes: Axes) -> None:
+    """A light grid, and no frame above and to the right."""
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def distances(experiment: Experiment, agent: Any, goal_cell: np.ndarray) -> np.ndarray:
