@@ -50,8 +50,8 @@ def check(env: core.Env, *, worlds: int = 16, steps: int | None = None, seed: in
 
     The promises: sizes as declared; finite; a function of the key; starts and goals differ between episodes;
     no element of the observation is constant but those that `env.constant` lists; what is achieved is a success
-    for itself, at distance 0; a time limit is exact and is no termination; a state that is taken out and put
-    back goes on in the same way; goals lie inside the walls.
+    for itself, at distance 0, and shifts along with the observation; a time limit is exact and is no
+    termination; a state that is taken out and put back goes on in the same way; goals lie inside the walls.
     """
     length = 2 * (env.spec.episode_length + 3) if steps is None else steps
     half = -(-length // 2)
@@ -59,7 +59,7 @@ def check(env: core.Env, *, worlds: int = 16, steps: int | None = None, seed: in
     looker = Looker(compiled(env, start), compiled(env, collect))
     look = _look(looker, worlds, half, seed)
     rows, problems = look.rows, []
-    for promise in (_sizes, _finite, _constants, _successes, _ends, _variety, _goals_inside):
+    for promise in (_sizes, _finite, _constants, _successes, _shifts, _ends, _variety, _goals_inside):
         problems += promise(env, rows)
     problems += _repeats(looker, look, worlds, half, seed)
     achieved = env.spec.achieved(jnp.asarray(rows.obs))
@@ -135,6 +135,16 @@ def _successes(env: core.Env, rows: Trajectory) -> list[str]:
         problems.append("what is achieved is not a success for itself")
     if np.any(np.asarray(env.spec.distance(achieved, achieved)) != 0):
         problems.append("what is achieved is not at distance 0 of itself")
+    return problems
+
+
+def _shifts(env: core.Env, rows: Trajectory) -> list[str]:
+    """What is achieved is linear in positions on the axes that the world may be shifted along."""
+    obs, achieved, problems = jnp.asarray(rows.obs), env.spec.achieved, []
+    for axis in env.spec.shifts:
+        by = jnp.zeros_like(obs).at[..., jnp.asarray(axis)].set(1.0)
+        if not np.allclose(achieved(obs + by), achieved(obs) + achieved(by), atol=1e-4):
+            problems.append(f"what is achieved does not shift along with elements {list(axis)}")
     return problems
 
 

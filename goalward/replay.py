@@ -98,6 +98,27 @@ def _rows_with_future(
     return drawn
 
 
+def shift(
+    batch: Batch,
+    axes: tuple[tuple[int, ...], ...],
+    achieved: Callable[[Array], Array],
+    deviation: float,
+    key: PRNGKeyArray,
+) -> Batch:
+    """Move a batch, observations and goals alike, along `axes` (`EnvSpec.shifts`) by a normal random vector.
+
+    It is one vector for all samples: the goals of others are as hard to tell from one's own as before.
+    """
+    amounts = deviation * jax.random.normal(key, (len(axes),))
+    by = jnp.zeros(batch.obs.shape[1])
+    for axis, amount in zip(axes, amounts, strict=True):
+        by = by.at[jnp.asarray(axis)].set(amount)
+    by_goal = achieved(by)[None]
+    return batch._replace(
+        obs=batch.obs + by[None], goal=batch.goal + by_goal, commanded=batch.commanded + by_goal
+    )
+
+
 def truncated_geometric(discount: float) -> Horizon:
     """P(k) ∝ γᵏ on 1 … K: geometric, renormalised over what is left of the episode (arXiv 2503.14858, §3.1).
 

@@ -52,6 +52,11 @@ def build(config: TrainConfig) -> Experiment:
     env = envs.make(config.env, config.env_settings)
     eval_env = envs.make(config.eval_env or config.env, config.env_settings)
     check_alike(env, eval_env, "eval_env")
+    if config.random_shift and not env.spec.shifts:
+        raise UserError(
+            f"random_shift is {config.random_shift}, but {env.name} does not look the same from everywhere; "
+            "leave it at 0"
+        )
     if config.buffer_gb is not None:
         config = with_rows(config, env.spec)
     return Experiment(config, env, eval_env, agents.make(config, env.spec))
@@ -141,9 +146,13 @@ def gatherer(experiment: Experiment) -> Gather:
 
 def sample(experiment: Experiment, experience: replay.Replay, key: PRNGKeyArray) -> Batch:
     """Draw a batch from the replay, with the goals that the agent trains on."""
-    achieved, relabel = experiment.env.spec.achieved, experiment.agent.relabel
+    config, spec = experiment.config, experiment.env.spec
     with jax.named_scope("sample"):
-        return replay.sample(experience, achieved, relabel, experiment.config.batch_size, key)
+        draw = partial(replay.sample, experience, spec.achieved, experiment.agent.relabel, config.batch_size)
+        if not config.random_shift:
+            return draw(key)
+        draw_key, shift_key = jax.random.split(key)
+        return replay.shift(draw(draw_key), spec.shifts, spec.achieved, config.random_shift, shift_key)
 
 
 def update(

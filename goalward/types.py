@@ -49,3 +49,6 @@ class EnvSpec(NamedTuple):
     achieved: Callable[[Float[Array, "*n D"]], Float[Array, "*n G"]]
     distance: Callable[[Float[Array, "*n G"], Float[Array, "*n G"]], Float[Array, "*n"]]
     success: Callable[[Float[Array, "*n G"], Float[Array, "*n G"]], Bool[Array, "*n"]]
+    # Axes along which the world looks the same from everywhere: for each, the elements of the observation that
+    # hold a position on it. `achieved` is linear in them.
+    shifts: tuple[tuple[int, ...], ...] = ()

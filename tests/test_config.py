@@ -60,7 +60,7 @@ def another(name, hint, default):
     if int in allowed:
         return 60 if default is None else default + 4
     if float in allowed:
-        return 1.5 if default is None else default / 2
+        return 1.5 if default is None else (default or 1.0) / 2
     return {"drag": 0.5} if dict in allowed or get_origin(hint) is dict else "point_u4_maze"
 
 
@@ -254,9 +254,9 @@ def test_a_file_may_be_the_configuration_of_another_run(tmp_path):
 @pytest.mark.parametrize(
     ("line", "env", "name"),
     [
-        ("ant --depth 8", "ant", "laptop_ant"),
-        ("--depth 8 ant", "ant", "laptop_ant"),
-        ("--remat --no-layer-norm ant", "ant", "laptop_ant"),
+        ("ant --depth 8", "ant", "laptop_open_ant"),
+        ("--depth 8 ant", "ant", "laptop_open_ant"),
+        ("--remat --no-layer-norm ant_push", "ant_push", "laptop_ant"),
         ("--env-settings episode_length=9 start_noise=0 --seed 3 ant_u_maze", "ant_u_maze", "laptop_ant"),
         ("--seed=3 --preset laptop point_u_maze", "point_u_maze", "laptop"),
         ("arm_reach", "arm_reach", "laptop_mujoco"),
@@ -266,8 +266,8 @@ def test_a_file_may_be_the_configuration_of_another_run(tmp_path):
 def test_the_laptop_preset_is_that_of_the_kind_of_environment(line, env, name):
     config = parse(*line.split())
     expected = from_dict(merge({"env": env}, PRESETS[name]), name)
-    found = (config.env, config.num_envs, config.buffer_rows, config.crl, config.steps_per_goal)
-    assert found == (env, expected.num_envs, expected.buffer_rows, expected.crl, expected.steps_per_goal)
+    for field in ("env", "num_envs", "buffer_rows", "random_shift", "crl", "steps_per_goal"):
+        assert getattr(config, field) == getattr(expected, field)
     assert preset("paper" if name == "paper" else "laptop", env) == PRESETS[name]
 
 

@@ -86,6 +86,7 @@ def look_of(env):
         ({"success": lambda a, g: jnp.zeros(a.shape[:-1], bool)}, "not a success for itself"),
         ({"distance": lambda a, g: 1 + jnp.linalg.norm(a - g, axis=-1)}, "not at distance 0"),
         ({"to_cells": lambda positions: positions * 0}, "in a wall"),
+        ({"shifts": ((0,),), "achieved": lambda obs: obs[..., :2] * obs[..., :1]}, "not shift along"),
     ],
 )
 def test_a_broken_promise_is_told(changes, told):

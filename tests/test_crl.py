@@ -1,6 +1,7 @@
 """The contrastive agent: one update is the paper's, and many of them learn."""
 
 import functools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -223,3 +224,35 @@ def test_value_is_the_energy_of_the_greedy_action():
 
     for a, b in zip(both(state), expected(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+# --- inputs brought to one scale ---
+
+
+def test_a_normalising_agent_is_a_plain_one_on_normalised_inputs():
+    """Its update, actions and values are those of the same parameters on inputs scaled by what it has seen."""
+    config = replace(DOT, normalise_inputs=True)
+    agent, plain = agent_of(config), agent_of(DOT)
+    state, batch = after_updates(config, 3), make_batch(3)
+    updated, metrics = agent.update(state, batch, KEY)
+    obs, goal = (np.concatenate([make_batch(i)[field] for i in range(4)]) for field in (0, 2))
+
+    def scaled(x, seen):
+        return jnp.asarray((np.asarray(x) - seen.mean(0)) / seen.std(0))
+
+    inputs = Batch(
+        scaled(batch.obs, obs), batch.action, scaled(batch.goal, goal), scaled(batch.commanded, goal)
+    )
+    bare = crl.CRLState(state.params, state.opt)
+    _, expected_metrics = plain.update(bare, inputs, KEY)
+    for name, value in metrics.items():
+        np.testing.assert_allclose(value, expected_metrics[name], rtol=1e-3, atol=1e-4, err_msg=name)
+    bare = crl.CRLState(updated.params, updated.opt)
+    for name, last in (("act", (KEY,)), ("act_greedily", ()), ("value", ())):
+        expected = getattr(plain, name)(bare, inputs.obs, inputs.commanded, *last)
+        ours = getattr(agent, name)(updated, batch.obs, batch.commanded, *last)
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_scales_are_kept_only_where_they_are_used():
+    assert agent_of(L2).init(KEY).scales is None

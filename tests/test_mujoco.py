@@ -239,6 +239,42 @@ def test_a_step_takes_as_long_as_in_the_original(name, seconds):
     assert task.model.opt.timestep * task.substeps == pytest.approx(seconds)
 
 
+# By task on open ground: which of qpos are moved along each of the axes it may be shifted along.
+SHIFTED = {
+    "ant": [[0], [1]],
+    "ant_random_start": [[0], [1]],
+    "ant_ball": [[0, 15], [1, 16]],
+    "humanoid": [[0], [1]],
+    "cheetah": [[0]],
+}
+
+
+@pytest.mark.parametrize("name", SHIFTED)
+def test_a_shifted_world_goes_on_in_the_same_way(name):
+    """Two worlds from one start, one of them moved, see the same but for their positions."""
+    env = envs.make(name)
+    worlds = begin(env, 2)
+    amounts = np.array([5.0, -3.0], np.float32)[: len(SHIFTED[name])]
+    start, _ = core.draw_starts(env, worlds.key[jnp.array([0, 0])])
+    expected = np.zeros(env.spec.obs_dim, np.float32)
+    for axis, elements, amount in zip(SHIFTED[name], env.spec.shifts, amounts, strict=True):
+        start = start._replace(qpos=start.qpos.at[1, jnp.array(axis)].add(amount))
+        expected[list(elements)] = amount
+    again = core.order_start(env, worlds)._replace(start=start)
+    worlds = core.settle(env, worlds, again, core.simulate(env, worlds.state, again))
+    for step in range(12):
+        here, there = np.asarray(core.observe(env, worlds))
+        np.testing.assert_allclose(there - here, expected, atol=2e-3, err_msg=f"step {step}")
+        action = jax.random.uniform(jax.random.key(step), (1, env.spec.action_dim), minval=-1.0)
+        order = orders(env, worlds, jnp.tile(action, (2, 1)), [core.GO, core.GO])
+        worlds = core.settle(env, worlds, order, core.simulate(env, worlds.state, order))
+
+
+def test_tasks_may_be_shifted_on_open_ground_alone():
+    assert {name for name in TASKS if envs.make(name).spec.shifts} == set(SHIFTED)
+    assert envs.make("ant_ball", {"shifted_goal": True}).spec.shifts == ()
+
+
 def drawn(name, **settings):
     env = envs.make(name, settings)
     start, goal = jax.jit(jax.vmap(env.reset))(KEYS)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from goalward import replay
-from goalward.types import Trajectory
+from goalward.types import Batch, Trajectory
 
 KEY = jax.random.key(0)
 insert = jax.jit(replay.insert)
@@ -191,6 +191,27 @@ def test_least_rows_always_hold_a_row_with_a_future():
         ring = filled(counters(pattern), replay.MIN_ROWS, [5 - replay.MIN_ROWS, replay.MIN_ROWS])
         time = np.arange(5 - replay.MIN_ROWS, 5)
         assert np.any(np.asarray(ring.last)[time % replay.MIN_ROWS, 0] > time)
+
+
+def test_a_batch_is_shifted_as_one_along_its_axes_alone():
+    """Observations are [x, other, y, x of a thing]; the goal is (y, x of the thing)."""
+    obs, goal, commanded = (
+        jax.random.normal(jax.random.key(i), (64, size)) for i, size in enumerate((4, 2, 2))
+    )
+    batch = Batch(obs, jnp.zeros((64, 1)), goal, commanded)
+    axes = ((0, 3), (2,))
+    move = jax.jit(lambda key: replay.shift(batch, axes, lambda obs: obs[..., 2:], 3.0, key))
+    moved = move(KEY)
+    by = np.asarray(moved.obs - obs)
+    np.testing.assert_allclose(by, np.tile(by[0], (64, 1)), atol=1e-5)
+    assert by[0, 1] == 0
+    assert by[0, 0] == pytest.approx(by[0, 3], abs=1e-5)
+    assert abs(by[0, 0] - by[0, 2]) > 0.1
+    for new, old in ((moved.goal, goal), (moved.commanded, commanded)):
+        np.testing.assert_allclose(new - old, by[:, 2:], atol=1e-5)
+    np.testing.assert_array_equal(moved.action, batch.action)
+    amounts = [float(move(jax.random.key(i)).obs[0, 0] - obs[0, 0]) for i in range(300)]
+    assert np.std(amounts) == pytest.approx(3.0, rel=0.2)
 
 
 # --- horizons ---

@@ -316,7 +316,9 @@ def test_a_run_in_use_is_refused_to_a_second_process(trained, tmp_path):
     assert subprocess.run(second, capture_output=True, text=True, check=True).stdout == "held\n"
 
 
-@pytest.mark.parametrize("changes", [{"env": "point_x"}, {"eval_env": "nowhere"}, {"network": {"depth": 3}}])
+@pytest.mark.parametrize(
+    "changes", [{"env": "point_x"}, {"eval_env": "nowhere"}, {"network": {"depth": 3}}, {"random_shift": 4.0}]
+)
 def test_names_and_sizes_that_do_not_exist_leave_no_directory(tmp_path, changes):
     with pytest.raises(UserError):
         toy.run(tmp_path / "run", toy.config(**changes))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
+from goalward import moments
 from goalward.agents.core import Agent, architectures
 from goalward.config import CRLConfig, NetworkConfig
 from goalward.losses import (
@@ -31,11 +32,19 @@ class CRLParams(NamedTuple):
     log_alpha: Array  # ()
 
 
+class Scales(NamedTuple):
+    """Moments of what the networks are given."""
+
+    obs: moments.Moments
+    goal: moments.Moments
+
+
 class CRLState(NamedTuple):
-    """Parameters, and the state of an optimiser for each of the three."""
+    """Parameters, the state of an optimiser for each of the three, and the scales of inputs if asked for."""
 
     params: CRLParams
     opt: tuple[optax.OptState, optax.OptState, optax.OptState]
+    scales: Scales | None = None
 
 
 def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
@@ -53,20 +62,22 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
             jnp.zeros(()),
         )
         actor_opt, critic_opt, alpha_opt = (o.init(p) for o, p in zip(optimisers, params, strict=True))
-        return CRLState(params, (actor_opt, critic_opt, alpha_opt))
+        scales = Scales(moments.init(spec.obs_dim), moments.init(spec.goal_dim))
+        opt = (actor_opt, critic_opt, alpha_opt)
+        return CRLState(params, opt, scales if config.normalise_inputs else None)
 
     def act(state: CRLState, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
-        action, _ = sample_action(*state.params.actor(obs, goal), key)
+        action, _ = sample_action(*state.params.actor(*_inputs(state.scales, obs, goal)), key)
         return action
 
     def act_greedily(state: CRLState, obs: Array, goal: Array) -> Array:
-        mean, _ = state.params.actor(obs, goal)
+        mean, _ = state.params.actor(*_inputs(state.scales, obs, goal))
         return jnp.tanh(mean)
 
     def value(state: CRLState, obs: Array, goal: Array) -> Array:
-        critic = state.params.critic
-        phi = critic.encode_sa(obs, act_greedily(state, obs, goal))
-        return energy.paired(phi, critic.encode_g(goal))
+        action, critic = act_greedily(state, obs, goal), state.params.critic
+        obs, goal = _inputs(state.scales, obs, goal)
+        return energy.paired(critic.encode_sa(obs, action), critic.encode_g(goal))
 
     def actor_goals(critic: Critic, batch: Batch, psi: Array) -> tuple[Array, Array]:
         """Goals (B, G) that the actor trains on, and their ψ (B, R).
@@ -100,6 +111,7 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
         return actor_loss(log_prob, f, alpha), -jnp.mean(log_prob)
 
     def gradients(state: CRLState, batch: Batch, key: PRNGKeyArray) -> tuple[CRLParams, Metrics]:
+        batch = _inputs_of(state.scales, batch)
         actor, critic, log_alpha = state.params
         (critic_loss, (metrics, psi)), critic_grad = jax.value_and_grad(critic_objective, has_aux=True)(
             critic, batch
@@ -125,12 +137,16 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
         That is the paper's order, actor and α before the critic: neither of the first two gradients
         changes what the critic's is taken at. Its ψ(g) serves the actor's loss too.
         """
+        if state.scales:
+            seen = zip(state.scales, (batch.obs, batch.goal), strict=True)
+            state = state._replace(scales=Scales(*(moments.add(old, new) for old, new in seen)))
         grads, metrics = gradients(state, batch, key)
         with jax.named_scope("optimiser"):
             return _step(state, grads), metrics
 
     def norms(state: CRLState, batch: Batch, key: PRNGKeyArray) -> Metrics:
         params, (grads, _) = state.params, gradients(state, batch, key)
+        batch = _inputs_of(state.scales, batch)
         seen = {
             "actor": (params.actor.trunk, grads.actor.trunk, (batch.obs, batch.goal)),
             "phi": (params.critic.phi, grads.critic.phi, (batch.obs, batch.action)),
@@ -145,7 +161,20 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
         steps = [o.update(g, s) for o, g, s in zip(optimisers, grads, state.opt, strict=True)]
         updates, (actor_opt, critic_opt, alpha_opt) = zip(*steps, strict=True)
         params = eqx.apply_updates(state.params, CRLParams(*updates))
-        return CRLState(params, (actor_opt, critic_opt, alpha_opt))
+        return state._replace(params=params, opt=(actor_opt, critic_opt, alpha_opt))
 
     relabel = HORIZONS[config.horizon](config.discount)
     return Agent(init, act, act_greedily, value, update, norms, relabel)
+
+
+def _inputs(scales: Scales | None, obs: Array, goal: Array) -> tuple[Array, Array]:
+    """What the networks are given of observations (…, D) and goals (…, G)."""
+    if scales is None:
+        return obs, goal
+    return moments.normalise(scales.obs, obs), moments.normalise(scales.goal, goal)
+
+
+def _inputs_of(scales: Scales | None, batch: Batch) -> Batch:
+    obs, goal = _inputs(scales, batch.obs, batch.goal)
+    _, commanded = _inputs(scales, batch.obs, batch.commanded)
+    return batch._replace(obs=obs, goal=goal, commanded=commanded)

@@ -97,7 +97,7 @@ def ant(name: str, settings: AntSettings) -> Task:
     def places(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
         return jnp.zeros(2), jnp.zeros(0), settings.goal_distance * direction(key)
 
-    return _task(name, models.gymnasium_model("ant", TIMESTEP), settings, places)
+    return _task(name, models.gymnasium_model("ant", TIMESTEP), settings, places, shifts=((0,), (1,)))
 
 
 def ant_random_start(name: str, settings: AntSettings) -> Task:
@@ -108,7 +108,7 @@ def ant_random_start(name: str, settings: AntSettings) -> Task:
         goal = settings.goal_distance * direction(goal_key)
         return goal + settings.goal_distance * direction(start_key), jnp.zeros(0), goal
 
-    return _task(name, models.gymnasium_model("ant", TIMESTEP), settings, places)
+    return _task(name, models.gymnasium_model("ant", TIMESTEP), settings, places, shifts=((0,), (1,)))
 
 
 def ant_ball(name: str, settings: AntBallSettings) -> Task:
@@ -122,7 +122,8 @@ def ant_ball(name: str, settings: AntBallSettings) -> Task:
         return jnp.zeros(2), 0.2 * goal + direction(ball_key), goal
 
     first = QPOS + QVEL - (1 if settings.shifted_goal else 0)
-    return _task(name, spec, settings, places, goal=slice(first, first + 2), height=BALL_RADIUS)
+    shifts = () if settings.shifted_goal else ((0, first), (1, first + 1))
+    return _task(name, spec, settings, places, goal=slice(first, first + 2), height=BALL_RADIUS, shifts=shifts)
 
 
 def ant_push(name: str, settings: AntPlaceSettings) -> Task:
@@ -209,11 +210,13 @@ def _task(
     height: float = 0.5,
     maze: mazes.Maze | None = None,
     object_offset: Array | None = None,
+    shifts: tuple[tuple[int, ...], ...] = (),
 ) -> Task:
     """Build a task from where things are.
 
     `places` gives xy of the ant, of what it moves (or none), and of the goal. `goal` is its part of the
-    observation, `height` in m where it is shown, `object_offset` (2,) where the object is at joints of 0.
+    observation, `height` in m where it is shown, `object_offset` (2,) where the object is at joints of 0;
+    `shifts` as in `EnvSpec`.
     """
     model = spec.compile()
     posture = jnp.asarray(models.initial_qpos(model)[:QPOS])
@@ -243,7 +246,7 @@ def _task(
         name=name,
         model=model,
         substeps=SUBSTEPS,
-        spec=reach_spec(model, obs_dim, goal, settings.episode_length, settings.goal_threshold),
+        spec=reach_spec(model, obs_dim, goal, settings.episode_length, settings.goal_threshold, shifts=shifts),
         reset=reset,
         observe=observe,
         markers=markers,

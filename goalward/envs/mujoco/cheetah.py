@@ -61,7 +61,9 @@ def cheetah(name: str, settings: CheetahSettings) -> Task:
         return [Marker(np.array([wanted[0], 0.0, 0.5]), settings.goal_threshold)]
 
     obs_dim = int(model.nq) + int(model.nv)
-    spec = reach_spec(model, obs_dim, slice(0, 1), settings.episode_length, settings.goal_threshold)
+    spec = reach_spec(
+        model, obs_dim, slice(0, 1), settings.episode_length, settings.goal_threshold, shifts=((0,),)
+    )
     return Task(name, model, SUBSTEPS, spec, reset, observe, markers)
 
 

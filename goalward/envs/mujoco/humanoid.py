@@ -117,11 +117,14 @@ def _task(
         return [Marker(np.asarray(wanted), settings.goal_threshold)]
 
     obs_dim = QPOS + QVEL + 15 * BODIES + CONTROLS
+    shifts = () if maze else ((0,), (1,))
     return Task(
         name=name,
         model=model,
         substeps=SUBSTEPS,
-        spec=reach_spec(model, obs_dim, slice(0, 3), settings.episode_length, settings.goal_threshold),
+        spec=reach_spec(
+            model, obs_dim, slice(0, 3), settings.episode_length, settings.goal_threshold, shifts=shifts
+        ),
         reset=reset,
         observe=observe,
         markers=markers,

@@ -69,10 +69,11 @@ def reach_spec(
     episode_length: int,
     threshold: float,
     action_dim: int | None = None,
+    shifts: tuple[tuple[int, ...], ...] = (),
 ) -> EnvSpec:
     """Sizes of a task whose goal is a part of the observation.
 
-    It is reached nearer than `threshold` to it, in m, by Euclidean distance.
+    It is reached nearer than `threshold` to it, in m, by Euclidean distance. `shifts`: see `EnvSpec`.
     """
 
     def distance(achieved: Array, wanted: Array) -> Array:
@@ -86,4 +87,5 @@ def reach_spec(
         achieved=lambda obs: obs[..., goal],
         distance=distance,
         success=lambda achieved, wanted: distance(achieved, wanted) < threshold,
+        shifts=shifts,
     )
