@@ -10,7 +10,7 @@ quickstart: .venv/installed  ## train the U-maze from scratch and draw what was 
 test: .venv/installed-dev check  ## everything CI runs
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" --cov=goalward --cov-fail-under=90
 
-test-slow: .venv/installed-dev  ## tests that learn, about ten minutes
+test-slow: .venv/installed-dev  ## tests that learn, about half an hour
 	$(BIN)/pytest -m slow
 
 check: .venv/installed-dev  ## style, types, import layers

@@ -215,7 +215,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "laptop": _SHORT_WAYS,
     "laptop_mujoco": _MUJOCO,
     "laptop_ant": _ANT,
-    # On open ground it walks anywhere as it does here, and learns as much from one row as there is to learn.
+    # On open ground it walks anywhere as it does here. Once it is told so, more updates pay.
     "laptop_open_ant": {**_ANT, "random_shift": 4.0, "updates_per_iteration": 640},
     # The U-maze in about a minute on two cores.
     "quickstart": {

@@ -151,9 +151,13 @@ def test_every_task_trains(tmp_path, name):
     assert reports[-1].env_steps == 20 * 4 + 80
 
 
-def test_a_resumed_run_on_the_engine_ends_in_the_same_bits(tmp_path):
+SHIFT_AND_SCALE = {"random_shift": 4.0, "crl": {"normalise_inputs": True}}
+
+
+@pytest.mark.parametrize(("name", "changes"), [("ant_u_maze", {}), ("ant", SHIFT_AND_SCALE)])
+def test_a_resumed_run_on_the_engine_ends_in_the_same_bits(tmp_path, name, changes):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    four = small("ant_u_maze", epochs=4, total_env_steps=160, num_envs=4)
+    four = small(name, epochs=4, total_env_steps=160, num_envs=4, **changes)
     two = replace(four, epochs=2, total_env_steps=80)
     toy.run(whole, four)
     toy.run(halves, two)
@@ -161,6 +165,12 @@ def test_a_resumed_run_on_the_engine_ends_in_the_same_bits(tmp_path):
     toy.run(halves, four, resume=True)
     assert toy.digest(whole) == toy.digest(halves)
     assert toy.rows(whole) == toy.rows(halves)
+
+
+def test_the_agent_learns_from_shifted_batches(tmp_path):
+    """Metrics of the first iteration tell: all else is equal then."""
+    still, moved = (toy.run(tmp_path / str(by), small("ant", random_shift=by)) for by in (0.0, 4.0))
+    assert still[1].metrics["critic_loss"] != moved[1].metrics["critic_loss"]
 
 
 def test_a_run_on_the_engine_is_profiled(tmp_path):

@@ -137,7 +137,7 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
         That is the paper's order, actor and α before the critic: neither of the first two gradients
         changes what the critic's is taken at. Its ψ(g) serves the actor's loss too.
         """
-        if state.scales:
+        if state.scales is not None:
             seen = zip(state.scales, (batch.obs, batch.goal), strict=True)
             state = state._replace(scales=Scales(*(moments.add(old, new) for old, new in seen)))
         grads, metrics = gradients(state, batch, key)
