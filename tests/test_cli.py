@@ -100,7 +100,10 @@ def test_the_module_and_the_script_are_the_same_command():
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("evla", ["'evla'", "did you mean 'eval'?", "train, plan, eval, envs, check-env, render, curves, digest"]),
+        (
+            "evla",
+            ["'evla'", "did you mean 'eval'?", "train, plan, eval, envs, check-env, render, curves, digest"],
+        ),
         ("train", ["no environment is named", "goalward envs"]),
         ("plan", ["no environment is named", "`goalward plan ENV`"]),
         ("plan point_umaze", ["'point_umaze'", "did you mean", "point_u_maze"]),
