@@ -285,7 +285,7 @@ def check(config: TrainConfig) -> None:
     if random + commanded > 1:
         raise UserError(
             f"actor_random_goals is {random} and actor_commanded_goals {commanded}; they are shares of one "
-            f"batch, together at most 1"
+            "batch, together at most 1"
         )
     if not 0 < config.crl.discount < 1:
         raise UserError(f"discount is {config.crl.discount}; it must lie between 0 and 1, without both")

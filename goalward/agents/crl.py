@@ -62,9 +62,10 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
             jnp.zeros(()),
         )
         actor_opt, critic_opt, alpha_opt = (o.init(p) for o, p in zip(optimisers, params, strict=True))
-        scales = Scales(moments.init(spec.obs_dim), moments.init(spec.goal_dim))
-        opt = (actor_opt, critic_opt, alpha_opt)
-        return CRLState(params, opt, scales if config.normalise_inputs else None)
+        scales = None
+        if config.normalise_inputs:
+            scales = Scales(moments.init(spec.obs_dim), moments.init(spec.goal_dim))
+        return CRLState(params, (actor_opt, critic_opt, alpha_opt), scales)
 
     def act(state: CRLState, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         action, _ = sample_action(*state.params.actor(*_inputs(state.scales, obs, goal)), key)
@@ -111,7 +112,7 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
         return actor_loss(log_prob, f, alpha), -jnp.mean(log_prob)
 
     def gradients(state: CRLState, batch: Batch, key: PRNGKeyArray) -> tuple[CRLParams, Metrics]:
-        batch = _inputs_of(state.scales, batch)
+        """Of all three losses, on a batch as the networks are given it."""
         actor, critic, log_alpha = state.params
         (critic_loss, (metrics, psi)), critic_grad = jax.value_and_grad(critic_objective, has_aux=True)(
             critic, batch
@@ -138,15 +139,15 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
         changes what the critic's is taken at. Its ψ(g) serves the actor's loss too.
         """
         if state.scales is not None:
-            seen = zip(state.scales, (batch.obs, batch.goal), strict=True)
-            state = state._replace(scales=Scales(*(moments.add(old, new) for old, new in seen)))
-        grads, metrics = gradients(state, batch, key)
+            obs, goal = state.scales
+            state = state._replace(scales=Scales(moments.add(obs, batch.obs), moments.add(goal, batch.goal)))
+        grads, metrics = gradients(state, _inputs_of(state.scales, batch), key)
         with jax.named_scope("optimiser"):
             return _step(state, grads), metrics
 
     def norms(state: CRLState, batch: Batch, key: PRNGKeyArray) -> Metrics:
-        params, (grads, _) = state.params, gradients(state, batch, key)
         batch = _inputs_of(state.scales, batch)
+        params, (grads, _) = state.params, gradients(state, batch, key)
         seen = {
             "actor": (params.actor.trunk, grads.actor.trunk, (batch.obs, batch.goal)),
             "phi": (params.critic.phi, grads.critic.phi, (batch.obs, batch.action)),
@@ -175,6 +176,8 @@ def _inputs(scales: Scales | None, obs: Array, goal: Array) -> tuple[Array, Arra
 
 
 def _inputs_of(scales: Scales | None, batch: Batch) -> Batch:
+    """The same for a whole batch."""
+    if scales is None:
+        return batch
     obs, goal = _inputs(scales, batch.obs, batch.goal)
-    _, commanded = _inputs(scales, batch.obs, batch.commanded)
-    return batch._replace(obs=obs, goal=goal, commanded=commanded)
+    return batch._replace(obs=obs, goal=goal, commanded=moments.normalise(scales.goal, batch.commanded))

@@ -12,6 +12,7 @@ from goalward import runs
 from goalward.config import TrainConfig
 from goalward.errors import UserError
 from goalward.experiments.figures import tidy
+from goalward.experiments.tables import markdown
 
 # What is drawn, from top to bottom: the metric and its label.
 MEASURES = {
@@ -41,14 +42,14 @@ def load(directories: Sequence[Path]) -> list[Curve]:
 
 def table(curves: Sequence[Curve]) -> str:
     """Markdown: of each run its first evaluation, before learning, and its last."""
-    head = ["environment", "seed", "env steps", "updates", "minutes"]
-    lines = ["| " + " | ".join([*head, *MEASURES.values()]) + " |", "|---" * (len(head) + len(MEASURES)) + "|"]
+    lines = []
     for config, rows in curves:
         first, last = rows[0], rows[-1]
         numbers = [f"{last['env_steps']:,}", f"{last['updates']:,}", f"{last['seconds'] / 60:.0f}"]
         changes = [f"{first[name]:.2f} → {last[name]:.2f}" for name in MEASURES]
-        lines.append("| " + " | ".join([f"`{config.env}`", str(config.seed), *numbers, *changes]) + " |")
-    return "\n".join(lines)
+        lines.append([f"`{config.env}`", str(config.seed), *numbers, *changes])
+    head = ["environment", "seed", "env steps", "updates", "minutes", *MEASURES.values()]
+    return markdown(head, lines)
 
 
 def draw(curves: Sequence[Curve], path: Path) -> None:

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 
 from goalward import runs
 from goalward.experiments import figures
+from goalward.experiments.tables import markdown
 from goalward.policy import load_run
 
 LAST = 5  # a run's score is the mean of its last evaluations, so many
@@ -137,7 +138,7 @@ def table(curves: Sequence[Curve]) -> str:
         "each seed",
         "steadiness",
     )
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    rows = []
     for depth in sorted({curve.depth for curve in curves}):
         group = [curve for curve in curves if curve.depth == depth]
         scores = np.array([curve.score() for curve in group])
@@ -149,8 +150,8 @@ def table(curves: Sequence[Curve]) -> str:
             f"{scores.mean():.2f} ± {error:.2f}", ", ".join(f"{score:.2f}" for score in scores),
             f"{np.mean(steady):.2f}" if steady else "–",
         )  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown(head, rows)
 
 
 def colours(depths: Sequence[int]) -> dict[int, Any]:
