@@ -1,5 +1,6 @@
 """Tasks on MuJoCo: the engine against MuJoCo itself, tasks by their numbers, training at toy size."""
 
+import itertools
 from dataclasses import replace
 
 import jax
@@ -444,6 +445,39 @@ def test_the_goal_of_a_grasp_follows_the_cube():
     settled = core.settle(env, shifted, order, core.simulate(env, shifted.state, order))
     cube = core.observe(env, settled)[:, :3]
     np.testing.assert_allclose((settled.goal[:, :3] + settled.goal[:, 3:6]) / 2, cube, atol=1e-5)
+
+
+def test_an_ant_touches_the_ground_with_its_feet_and_walls_with_all_it_has():
+    model = envs.make("ant_u_maze").task.model
+    names = [model.geom(i).name for i in range(model.ngeom)]
+    touch = {name: set() for name in names}
+    for i, j in itertools.combinations(range(model.ngeom), 2):
+        kinds, meets = model.geom_contype, model.geom_conaffinity
+        if kinds[i] & meets[j] or kinds[j] & meets[i]:
+            touch[names[i]].add(names[j])
+            touch[names[j]].add(names[i])
+    feet = {f"{corner}_foot_geom" for corner in ("left", "right", "third", "fourth")}
+    assert touch["floor"] == feet
+    robot = {name for name in names if not name.startswith(("floor", "wall"))}
+    assert len(robot) == 17
+    assert touch["wall_0_0"] == robot
+    for foot in feet:
+        ankle, sphere = model.geom(foot.replace("foot", "ankle")), model.geom(foot)
+        assert sphere.size[0] == pytest.approx(0.08)
+        np.testing.assert_allclose(sphere.pos, 2 * ankle.pos, atol=1e-9)  # the capsule starts at the origin
+    assert model.body_mass[1:].sum() == pytest.approx(0.911, abs=1e-3)  # feet have no mass of their own
+
+
+def test_an_ant_on_its_back_sinks_out_of_the_healthy_heights_and_ends_its_episode():
+    env = envs.make("ant", {"start_noise": 0.0})
+    worlds = begin(env, 1)
+    start, _ = core.draw_starts(env, worlds.key)
+    on_its_back = start.qpos.at[0, 3:7].set(jnp.array([0.0, 1.0, 0.0, 0.0]))
+    for seconds, over in ((0.05, False), (1.0, True)):
+        after_that = after(env, worlds, Start(on_its_back, start.qvel), round(seconds / 0.05))
+        assert bool(after_that.terminated[0]) is over
+    # Standing it stays.
+    assert not after(env, worlds, start, 40).terminated[0]
 
 
 def test_an_ant_too_high_or_too_low_ends_its_episode():

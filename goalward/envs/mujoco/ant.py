@@ -24,6 +24,7 @@ from goalward.envs.settings import check
 TIMESTEP, SUBSTEPS = 0.005, 10
 QPOS, QVEL = 15, 14
 HEALTHY_Z = (0.2, 1.0)  # the torso's height, outside of which an episode ends
+FOOT_RADIUS = 0.08
 BALL_RADIUS = 0.5
 
 # Mazes with a ball of JaxGCRL: B is where the ball starts.
@@ -97,7 +98,7 @@ def ant(name: str, settings: AntSettings) -> Task:
     def places(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
         return jnp.zeros(2), jnp.zeros(0), settings.goal_distance * direction(key)
 
-    return _task(name, models.gymnasium_model("ant", TIMESTEP), settings, places, shifts=((0,), (1,)))
+    return _task(name, ant_model(), settings, places, shifts=((0,), (1,)))
 
 
 def ant_random_start(name: str, settings: AntSettings) -> Task:
@@ -108,12 +109,12 @@ def ant_random_start(name: str, settings: AntSettings) -> Task:
         goal = settings.goal_distance * direction(goal_key)
         return goal + settings.goal_distance * direction(start_key), jnp.zeros(0), goal
 
-    return _task(name, models.gymnasium_model("ant", TIMESTEP), settings, places, shifts=((0,), (1,)))
+    return _task(name, ant_model(), settings, places, shifts=((0,), (1,)))
 
 
 def ant_ball(name: str, settings: AntBallSettings) -> Task:
     """Bring a ball to a point on a circle; it starts 1 m around a fifth of the way there."""
-    spec = models.gymnasium_model("ant", TIMESTEP)
+    spec = ant_model()
     _add_ball(spec)
 
     def places(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
@@ -128,7 +129,7 @@ def ant_ball(name: str, settings: AntBallSettings) -> Task:
 
 def ant_push(name: str, settings: AntPlaceSettings) -> Task:
     """Get past a block that must be pushed out of the way, to one of two places behind it."""
-    spec = models.gymnasium_model("ant", TIMESTEP)
+    spec = ant_model()
     grid = PUSH_GRID.split()
     walls = mazes.walls_of(grid)
     models.add_walls(spec, walls, PUSH_CELL, PUSH_CELL / 2)
@@ -151,7 +152,7 @@ def ant_push(name: str, settings: AntPlaceSettings) -> Task:
 def ant_maze(name: str, settings: AntMazeSettings) -> Task:
     """Walk to a cell of a maze. The layout is what follows "ant_" in the name."""
     layout = mazes.parse(name.removeprefix("ant_"))._replace(cell_size=settings.cell_size)
-    spec = models.gymnasium_model("ant", TIMESTEP)
+    spec = ant_model()
     models.add_walls(spec, layout.walls, settings.cell_size, settings.cell_size / 2)
     draw = pair_drawer(layout)
 
@@ -166,7 +167,7 @@ def ant_ball_maze(name: str, settings: AntMazeSettings) -> Task:
     """Bring a ball to a cell of a maze: `ant_ball_maze`, the U, or `ant_ball_big_maze`."""
     key_of_grid = "ball_big_maze" if "big" in name else "ball_u_maze"
     layout = mazes.parse(key_of_grid, BALL_GRIDS)._replace(name=name, cell_size=settings.cell_size)
-    spec = models.gymnasium_model("ant", TIMESTEP)
+    spec = ant_model()
     models.add_walls(spec, layout.walls, settings.cell_size, settings.cell_size / 2)
     _add_ball(spec)
     draw = pair_drawer(layout)
@@ -181,6 +182,28 @@ def ant_ball_maze(name: str, settings: AntMazeSettings) -> Task:
     goal = slice(ball[0], ball[1] + 1)
     task = _task(name, spec, settings, places, goal=goal, height=BALL_RADIUS, maze=layout)
     return task._replace(constant=ball)  # it lies farther away than random walks lead
+
+
+def ant_model() -> mujoco.MjSpec:
+    """Gymnasium's ant with scaling-crl's contacts: only its feet, spheres at the ankles' tips, touch the ground.
+
+    Torso and legs touch walls, balls and blocks, and sink through the ground. So an ant that tips over leaves
+    the healthy heights within some steps, where one with a solid back could lie until the time limit.
+    """
+    spec = models.gymnasium_model("ant", TIMESTEP)
+    ankles = [geom for geom in spec.geoms if geom.name.endswith("ankle_geom")]
+    for geom in spec.geoms:
+        geom.margin = 0.0
+        if geom.name != "floor":
+            geom.contype, geom.conaffinity = models.BODY, 0
+    spec.geom("floor").contype, spec.geom("floor").conaffinity = 0, models.FOOT
+    for geom in ankles:
+        name = geom.name.replace("ankle", "foot")
+        tip = geom.fromto[3:]
+        sphere = mujoco.mjtGeom.mjGEOM_SPHERE
+        foot = geom.parent.add_geom(name=name, type=sphere, pos=tip, size=[FOOT_RADIUS, 0, 0], mass=0.0)
+        foot.contype, foot.conaffinity, foot.margin = models.FOOT, 0, 0.0
+    return spec
 
 
 def pair_drawer(maze: mazes.Maze) -> Callable[[PRNGKeyArray], tuple[Array, Array]]:
@@ -272,9 +295,9 @@ def _add_slider(
     damping: float,
 ) -> None:
     """Add a thing that slides along x and y from (`at`, `at`); it meets ants and walls, not the ground."""
-    spec.geom("floor").contype = 0  # ants still stand on it, by their own
     body = spec.worldbody.add_body(name=name, pos=[at, at, z])
-    body.add_geom(type=shape, size=size, mass=mass, rgba=[0.85, 0.33, 0.2, 1.0], contype=2, conaffinity=1)
+    geom = body.add_geom(name=name, type=shape, size=size, mass=mass, rgba=[0.85, 0.33, 0.2, 1.0])
+    geom.contype, geom.conaffinity = models.BODY, models.BODY | models.FOOT
     for axis, vector in (("x", [1, 0, 0]), ("y", [0, 1, 0])):
         joint = body.add_joint(name=f"{name}_{axis}", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=vector)
         joint.damping, joint.armature, joint.limited = (

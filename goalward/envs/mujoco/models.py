@@ -9,6 +9,9 @@ import numpy as np
 from goalward.errors import UserError
 
 WALL_COLOUR = (0.42, 0.45, 0.5, 1.0)
+# Kinds of surface, as bits of contype and conaffinity: what stands on the ground, and what meets only walls and
+# things. A robot that touches the ground as a whole is a foot all over.
+FOOT, BODY = 1, 2
 
 
 def gymnasium_model(name: str, timestep: float) -> mujoco.MjSpec:
@@ -54,7 +57,7 @@ def add_walls(spec: mujoco.MjSpec, walls: np.ndarray, cell: float, height: float
             size=[(bottom - top + 1) / 2 * cell, (right - left + 1) / 2 * cell, height / 2],
             rgba=WALL_COLOUR,
             contype=0,
-            conaffinity=3,  # robots, and what slides over the ground
+            conaffinity=FOOT | BODY,
         )
 
 
