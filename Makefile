@@ -1,14 +1,17 @@
-# Six words: quickstart, check, test, test-slow, bench, docs; and clean. Needs Python 3.11 or newer, with pip.
+# Seven words: quickstart, check, test, test-system, test-slow, bench, docs; and clean. Needs Python 3.11 or newer, with pip.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart check test test-slow bench docs clean
+.PHONY: quickstart check test test-system test-slow bench docs clean
 
 quickstart: .venv/installed  ## train the U-maze from scratch and draw what was learned, about 3 minutes
 	$(BIN)/goalward quickstart
 
-test: .venv/installed-dev check  ## everything CI runs
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" --cov=goalward --cov-fail-under=90
+test: .venv/installed-dev check  ## style, types, layers and tests, within a quarter of an hour
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not system" --cov=goalward --cov-fail-under=90
+
+test-system: .venv/installed-dev  ## tests that need a real part: other versions of libraries, a fuzzer's minute
+	$(BIN)/pytest -m system
 
 test-slow: .venv/installed-dev  ## tests that learn, about half an hour
 	$(BIN)/pytest -m slow

@@ -185,7 +185,7 @@ def ant_ball_maze(name: str, settings: AntMazeSettings) -> Task:
 
 
 def ant_model() -> mujoco.MjSpec:
-    """Gymnasium's ant with scaling-crl's contacts: only its feet, spheres at the ankles' tips, touch the ground.
+    """Gymnasium's ant with scaling-crl's contacts: only its feet, spheres at the ankles' tips, meet the ground.
 
     Torso and legs touch walls, balls and blocks, and sink through the ground. So an ant that tips over leaves
     the healthy heights within some steps, where one with a solid back could lie until the time limit.
