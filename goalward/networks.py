@@ -227,15 +227,24 @@ class Actor(eqx.Module):
         return mean, LOG_STD_MIN + half_range * (jnp.tanh(raw) + 1)
 
 
+# log da/du of a = tanh(u), by which the density of an action follows from that of u.
+LOG_SLOPES: dict[str, Callable[[Array], Array]] = {
+    # log(1 − tanh² u), in a form that cannot overflow.
+    "exact": lambda u: 2 * (jnp.log(2.0) - u - jax.nn.softplus(-2 * u)),
+    # log(1 − tanh² u + 1e-6), as in scaling-crl: its gradient vanishes beyond |u| ≈ 8. 1 − tanh² is written as
+    # 4 σ(2u) σ(−2u), since XLA's tanh stops short of 1 by as much as matters here.
+    "bounded": lambda u: jnp.log(4 * jax.nn.sigmoid(2 * u) * jax.nn.sigmoid(-2 * u) + 1e-6),
+}
+
+
 def sample_action(
-    mean: Float[Array, "*b A"], log_std: Float[Array, "*b A"], key: PRNGKeyArray
+    mean: Float[Array, "*b A"], log_std: Float[Array, "*b A"], key: PRNGKeyArray, log_slope: str = "exact"
 ) -> tuple[Float[Array, "*b A"], Float[Array, "*b"]]:
     """Draw a = tanh(u), u ~ N(mean, σ²), and log π(a), the density of the squashed action.
 
-    log π(a) = Σ_d log N(u_d) − log(1 − tanh² u_d), the last term in a form that cannot overflow.
+    log π(a) = Σ_d log N(u_d) − log da/du, the last term by one of `LOG_SLOPES`.
     """
     noise = jax.random.normal(key, mean.shape)
     u = mean + jnp.exp(log_std) * noise
     log_normal = -0.5 * (noise**2 + jnp.log(2 * jnp.pi)) - log_std
-    log_slope = 2 * (jnp.log(2.0) - u - jax.nn.softplus(-2 * u))
-    return jnp.tanh(u), jnp.sum(log_normal - log_slope, axis=-1)
+    return jnp.tanh(u), jnp.sum(log_normal - LOG_SLOPES[log_slope](u), axis=-1)

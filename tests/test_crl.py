@@ -22,7 +22,7 @@ L2 = CRLConfig(repr_dim=8, actor_lr=1e-3, critic_lr=2e-3, alpha_lr=5e-3)
 DOT = CRLConfig(
     repr_dim=8, energy="dot", objective="symmetric_info_nce", logsumexp_penalty=0.3,
     actor_lr=1e-3, critic_lr=3e-3, alpha_lr=1e-2, target_entropy=-3.0,
-    actor_random_goals=0.25, actor_commanded_goals=0.375,
+    actor_random_goals=0.25, actor_commanded_goals=0.375, log_prob="bounded",
 )  # fmt: skip
 METRICS = {
     "accuracy", "positive_logit", "negative_logit", "logsumexp", "critic_loss",
@@ -103,7 +103,7 @@ def actor_loss(actor, critic, alpha, batch, key, config):
     source = [(i - 1) % count if i < count else i for i in range(SIZE)]  # whose goal each sample is given
     last = count + int(config.actor_commanded_goals * SIZE)
     goal = batch.goal[np.array(source)].at[count:last].set(batch.commanded[count:last])
-    action, log_prob = sample_action(*actor(batch.obs, goal), key)
+    action, log_prob = sample_action(*actor(batch.obs, goal), key, config.log_prob)
     f = pairwise(config, critic.encode_sa(batch.obs, action), critic.encode_g(goal))
     return jnp.mean(alpha * log_prob - jnp.diagonal(f)), -jnp.mean(log_prob)
 

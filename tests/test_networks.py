@@ -322,6 +322,23 @@ def test_log_prob_and_its_gradient_are_finite_for_huge_means(log_std):
     assert np.all(np.abs(action) <= 1)
 
 
+def test_the_bounded_density_is_that_of_the_papers_code_and_lets_go_of_saturated_actions():
+    u = jnp.asarray([[-20.0, -12.0, -3.0, 0.2, 2.0, 12.0, 20.0]])
+    log_std = jnp.full_like(u, LOG_STD_MIN)  # so narrow that u is the mean, nearly
+    _, bounded = sample_action(u, log_std, KEY, "bounded")
+    _, exact = sample_action(u, log_std, KEY)
+    drawn = np.float64(u + jnp.exp(log_std) * jax.random.normal(KEY, u.shape))
+    squared = 1 / np.cosh(drawn) ** 2  # 1 − a²
+    np.testing.assert_allclose(exact - bounded, [np.sum(np.log(squared + 1e-6) - np.log(squared))], rtol=1e-5)
+
+    def of_mean(log_slope):
+        return jax.grad(lambda mean: jnp.sum(sample_action(mean, log_std, KEY, log_slope)[1]))(u)
+
+    np.testing.assert_allclose(of_mean("bounded")[0, [0, 1, 5, 6]], 0.0, atol=1e-3)
+    np.testing.assert_allclose(of_mean("exact")[0, [0, 1, 5, 6]], [-2, -2, 2, 2], atol=1e-3)
+    np.testing.assert_allclose(of_mean("bounded")[0, 2:5], of_mean("exact")[0, 2:5], atol=1e-3)
+
+
 def test_actor_and_critic_sizes_are_independent():
     shared = NetworkConfig(
         depth=8, width=32, remat=True, activation="relu", stem_bias=True, unroll=2, precision="bfloat16",

@@ -107,7 +107,7 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
         actor: Actor, critic: Critic, psi: Array, alpha: Array, batch: Batch, key: PRNGKeyArray
     ) -> tuple[Array, Array]:
         goal, psi = actor_goals(critic, batch, psi)
-        action, log_prob = sample_action(*actor(batch.obs, goal), key)
+        action, log_prob = sample_action(*actor(batch.obs, goal), key, config.log_prob)
         f = energy.paired(critic.encode_sa(batch.obs, action), psi)
         return actor_loss(log_prob, f, alpha), -jnp.mean(log_prob)
 
