@@ -113,8 +113,8 @@ class CRLConfig:
     target_entropy: float = -0.5
     """Entropy that α holds the policy to, per action dimension."""
     log_prob: Literal["exact", "bounded"] = "exact"
-    """log π of the actor's loss. Bounded is that of the paper's code, log(1 − a² + 1e-6) for log(1 − a²): it does
-    not push actions away from their bounds once they are at them (docs/log.md)."""
+    """log π in the actor's loss. Bounded is that of the paper's code, with log(1 − a² + 1e-6) for log(1 − a²):
+    its gradient does not pull an action back that is at its bounds (docs/log.md)."""
 
 
 @dataclass(frozen=True)
