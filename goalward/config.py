@@ -197,10 +197,9 @@ _MUJOCO: dict[str, Any] = {
     "crl": {"discount": 0.95, "actor_random_goals": 0.5},
 }
 
-# An ant learns by what it just did, while it moves: the ring and its episodes are short (docs/log.md).
+# An ant learns by what it just did: the ring is short (docs/log.md).
 _ANT: dict[str, Any] = {
     **_MUJOCO,
-    "env_settings": {"episode_length": 300},
     "updates_per_iteration": 320,
     "buffer_rows": 500,
     "prefill_rows": 300,
