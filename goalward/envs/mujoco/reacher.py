@@ -20,6 +20,7 @@ from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
 from goalward.envs.settings import check
 
 TIMESTEP, SUBSTEPS = 0.01, 4  # 0.04 s a step, as what is in force in scaling-crl
+GEAR = 25.0  # N m at an action of 1, as in force in scaling-crl; Gymnasium's and JaxGCRL's is 200
 FINGERTIP_Z = 0.01
 
 
@@ -41,6 +42,8 @@ def reacher(name: str, settings: ReacherSettings) -> Task:
     """Bring the fingertip to a place."""
     spec = models.gymnasium_model("reacher", TIMESTEP)
     models.remove_body(spec, "target")
+    for motor in spec.actuators:
+        motor.gear = [GEAR, 0, 0, 0, 0, 0]
     for sensor in ("framepos", "framelinvel"):
         models.add_sensor(spec, sensor, mujoco.mjtObj.mjOBJ_BODY, "fingertip")
     model = spec.compile()
