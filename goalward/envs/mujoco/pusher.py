@@ -21,6 +21,7 @@ from goalward.envs.settings import check
 TIMESTEP, SUBSTEPS = 0.01, 5  # 0.05 s a step
 JOINTS = 7
 OBJECT_Z = -0.275
+OBJECT_MASS = 0.0018  # kg; the armature of its joints, 0.04 kg, weighs more
 NEAREST_GOAL = 0.17  # m from where the cylinder starts
 
 Box = tuple[tuple[float, float], tuple[float, float]]  # (low, high) of x, then of y, in m
@@ -110,19 +111,28 @@ def draw_in(boxes: list[Box], key: PRNGKeyArray) -> Array:
 
 
 def _model(objects: int) -> mujoco.MjModel:
-    """Gymnasium's arm and table, with cylinders of ours, whose joints are their xy in m."""
+    """Gymnasium's arm and table, with cylinders of ours, whose joints are their xy in m.
+
+    As in JaxGCRL the arm's wrist touches the table and the cylinders, with friction; nothing else touches.
+    """
     spec = models.gymnasium_model("pusher_v5", TIMESTEP)
     models.remove_body(spec, "goal")
     models.remove_body(spec, "object")
+    for geom in spec.geoms:
+        geom.condim = 3
+        if geom.contype:
+            in_wrist = geom.parent.name == "r_wrist_roll_link"
+            geom.contype, geom.conaffinity = (0, 1) if in_wrist else (1, 0)
     for number in range(1, objects + 1):
         body = spec.worldbody.add_body(name=f"object{number}", pos=[0.0, 0.0, OBJECT_Z])
         body.add_geom(
             type=mujoco.mjtGeom.mjGEOM_CYLINDER,
             size=[0.05, 0.05, 0.0],
-            density=0.01,
+            mass=OBJECT_MASS,
             rgba=[0.85, 0.33, 0.2, 1.0] if number == 1 else [0.2, 0.45, 0.75, 1.0],
-            contype=2,
-            conaffinity=3,
+            condim=3,
+            contype=1,
+            conaffinity=0,
         )
         for axis, vector in (("x", [1, 0, 0]), ("y", [0, 1, 0])):
             joint = body.add_joint(name=f"object{number}_{axis}", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=vector)
