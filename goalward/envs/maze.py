@@ -52,6 +52,7 @@ class Maze(NamedTuple):
     pairs: np.ndarray  # (pairs, 2, 2) int: start and goal cell of each possible episode
     weights: np.ndarray  # (pairs,) probability of each
     cell_size: float = 1.0  # in units of the world
+    exact_starts: bool = False  # ants start in the middle of the cell, their other numbers as noisy as ever
 
     def centre_xy(self) -> np.ndarray:
         """Middle of the maze, in cells, (2,)."""
@@ -66,7 +67,8 @@ def parse(name: str, grids: Mapping[str, str] = GRIDS) -> Maze:
     """Return the layout `name`: a key of `grids`, or `<layout>_gen_1f2f3f`.
 
     The generalisation split `<layout>_gen_1f2f` starts and ends on the path from R to the far side,
-    1 or 2 cells forward, each distance equally likely and then each start equally likely.
+    1 or 2 cells forward, each distance equally likely and then each start equally likely. As in scaling-crl
+    an ant starts exactly in the middle of its cell there.
     """
     split = re.fullmatch(r"(\w+_maze)_gen_((?:\d+f)+)", name)
     if split:
@@ -90,7 +92,8 @@ def _split(name: str, layout: str, steps: list[int]) -> Maze:
         raise UserError(f"maze layout {name!r}: distances on the path of {layout} go from 1 to {longest}")
     pairs = [[path[i], path[i + k]] for k in steps for i in range(len(path) - k)]
     weights = [1 / len(steps) / (len(path) - k) for k in steps for i in range(len(path) - k)]
-    return Maze(name, walls_of(GRIDS[layout].split()), np.array(pairs), np.array(weights))
+    walls = walls_of(GRIDS[layout].split())
+    return Maze(name, walls, np.array(pairs), np.array(weights), exact_starts=True)
 
 
 def path_of(layout: str) -> list[Cell]:

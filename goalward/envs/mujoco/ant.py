@@ -245,11 +245,14 @@ def _task(
     posture = jnp.asarray(models.initial_qpos(model)[:QPOS])
     things = int(model.nq) - QPOS
     offset = jnp.zeros(things) if object_offset is None else object_offset
+    spread = settings.start_noise * np.ones(QPOS, np.float32)
+    if maze is not None and maze.exact_starts:
+        spread[:2] = 0.0
 
     def reset(key: PRNGKeyArray) -> tuple[Start, Array]:
         place_key, qpos_key, qvel_key = jax.random.split(key, 3)
         here, thing, wanted = places(place_key)
-        noise = jax.random.uniform(qpos_key, (QPOS,), minval=-1.0, maxval=1.0) * settings.start_noise
+        noise = jax.random.uniform(qpos_key, (QPOS,), minval=-1.0, maxval=1.0) * spread
         qpos = (posture + noise).at[:2].add(here)
         qpos = qpos.at[3:7].divide(jnp.linalg.norm(qpos[3:7]))
         qvel = jax.random.normal(qvel_key, (QVEL,)) * settings.start_noise
