@@ -30,8 +30,10 @@ from goalward.envs.settings import check
 TIMESTEP, SUBSTEPS = 0.005, 10
 
 MOVED = (0, 1, 3, 5)  # joints that actions move: 1, 2, 4 and 6
-# At the start the hand is above the table in front of the arm, which looks along +y. Other joints stay there.
-START_ANGLES = (1.571, 0.742, 0.0, -1.571, 0.0, 3.054, 0.7244)
+# At the start the hand is above the table in front of the arm, which looks along +y.
+START_ANGLES = (1.571, 0.742, 0.0, -1.571, 0.0, 3.054, 1.449)
+# Where the other joints are held. Joint 7 so turns by 0.72 in the first steps, as it does in JaxGCRL.
+HELD_ANGLES = (*START_ANGLES[:6], 0.7244)
 START_FINGERS = 0.04  # each, out of the middle
 # Lowest and highest angles that actions send joints to. JaxGCRL commands −3.0718 … −0.0698 for joint 4, 2.3562
 # … 3.7525 for joint 6, 1.4487 for joint 7, by drives whose gain for the command is 4/7 (joint 4) or 1/2 of that
@@ -42,9 +44,9 @@ REACH_TARGETS = (*CUBE_TARGETS[:2], panda.LINKS[3].limits, panda.LINKS[5].limits
 
 CUBE_HALF = 0.03
 WALL_HALF_HEIGHT, WALL_HALF_WIDTH = 0.033, 0.005
-# Contype of each. Hand and fingers pass through the walls of bins, in JaxGCRL too: fingers that open so wide
-# find no room next to a wall.
+# Contype of each. Hand and fingers touch them all: an open hand finds no room beside a wall.
 TABLE, WALL, CUBE = 1, 2, 4
+BIN_IMPRATIO = 10.0  # how much stiffer friction is than contact where there are bins, as in JaxGCRL
 
 REACH_CENTRE, REACH_HALF = (0.0, 0.5, 0.3), 0.2
 GRASP_CENTRE, GRASP_HALF = (0.0, 0.6), 0.3
@@ -192,7 +194,7 @@ def joint_targets(targets: Targets, action: Array) -> Array:
     """Angles (7,) that joints are sent to: where actions −1 … 1 move them, the lowest to the highest."""
     low, high = jnp.asarray(np.transpose(targets), jnp.float32)
     moved = low + (action[: len(MOVED)] + 1.0) / 2.0 * (high - low)
-    return jnp.asarray(START_ANGLES).at[np.array(MOVED)].set(moved)
+    return jnp.asarray(HELD_ANGLES).at[np.array(MOVED)].set(moved)
 
 
 def gripper_control(_: Physics, action: Array) -> Array:
@@ -284,12 +286,14 @@ def _arm_and_table() -> mujoco.MjSpec:
         contype=TABLE,
         conaffinity=0,
     )
-    panda.add_arm(spec, conaffinity=TABLE | CUBE)
+    panda.add_arm(spec, conaffinity=TABLE | WALL | CUBE)
     return spec
 
 
 def _cube_and_places(places: Places) -> mujoco.MjSpec:
     spec = _arm_and_table()
+    if places.bin_half is not None:
+        spec.option.impratio = BIN_IMPRATIO
     _add_cube(spec)
     for centre, colour in ((places.start, BLUE), (places.goal, RED)):
         if places.bin_half is None:

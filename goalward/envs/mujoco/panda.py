@@ -1,8 +1,9 @@
 """The Franka Panda arm with its hand, from boxes and capsules: no mesh and no file is needed.
 
 Frames, masses, inertias, joint limits and gains are those of the Panda of MuJoCo Menagerie
-(franka_emika_panda/panda.xml), whose frames and limits are those of Franka's data sheet. Shapes are our own;
-the stroke of the fingers and the strength of their drive are those of the tasks, and say so.
+(franka_emika_panda/panda.xml), whose frames and limits are those of Franka's data sheet. Shapes of links are
+our own. Joint damping, what collides (hand and fingers), the stroke of the fingers and the strength of their
+drive are those of the tasks of scaling-crl and JaxGCRL.
 Lengths in m, angles in rad, masses in kg, forces in N and N m.
 """
 
@@ -16,8 +17,8 @@ from goalward.envs.mujoco import models
 JOINTS = tuple(f"joint{i}" for i in range(1, 8))
 FINGER_JOINTS = ("finger_joint1", "finger_joint2")  # left and right
 END_EFFECTOR = "end_effector"  # site midway between the fingertips
-FINGERTIPS = ("left_fingertip", "right_fingertip")  # sites in the middle of what grips
-ARMATURE, DAMPING = 0.1, 1.0  # of every joint
+FINGERTIPS = ("left_fingertip", "right_fingertip")  # sites near the fingers' ends
+ARMATURE, DAMPING = 0.1, 5.0  # of every joint; Menagerie's damping is 1
 
 # Farthest that a finger slides out of the middle, as in the tasks of scaling-crl: a cube of 0.06 fits in
 # however it is turned, and an open hand is told from one that grasps. On the real hand it is 0.04.
@@ -26,7 +27,9 @@ FINGER_RANGE = 0.08
 # Menagerie's, a cube of 0.2 kg is held by 1.5 N on each side and slips out.
 FINGER_GAIN, FINGER_DAMPING, FINGER_FORCE = 1000.0, 100.0, 1000.0
 FINGER_ORIGIN = 0.0584  # along the hand
-FINGERTIP = (0.0, 0.0055, 0.045)  # in the frame of a finger; Franka's own tool point is as far from the hand
+FINGERTIP = (0.0, 0.005, 0.07)  # in the frame of a finger, 5 mm before its end; Franka's tool point is at 0.045
+FINGER_CENTRE, FINGER_HALF = (0.0, 0.0055, 0.035), (0.015, 0.005, 0.04)  # of a finger's box
+HAND_Z, HAND_HALF_LENGTH, HAND_RADIUS = 0.035, 0.06, 0.04  # of the hand's capsule, which lies along its y
 
 WHITE, GREY, DARK = (0.93, 0.94, 0.95, 1.0), (0.70, 0.72, 0.75, 1.0), (0.20, 0.21, 0.23, 1.0)
 # Quarter turns about x that take the axis of one joint to that of the next.
@@ -174,7 +177,15 @@ def _add_hand(spec: mujoco.MjSpec, flange: mujoco.MjsBody, conaffinity: int) -> 
         inertia=[0.001, 0.0025, 0.0017],
         explicitinertial=True,
     )
-    _add_box(hand, (0.0, 0.0, 0.033), (0.031, 0.102, 0.033), WHITE, conaffinity)
+    hand.add_geom(
+        name="hand",
+        type=mujoco.mjtGeom.mjGEOM_CAPSULE,
+        fromto=[0.0, -HAND_HALF_LENGTH, HAND_Z, 0.0, HAND_HALF_LENGTH, HAND_Z],
+        size=[HAND_RADIUS, 0.0, 0.0],
+        rgba=WHITE,
+        contype=0,
+        conaffinity=conaffinity,
+    )
     hand.add_site(name=END_EFFECTOR, pos=[0, 0, FINGER_ORIGIN + FINGERTIP[2]], size=[0.004] * 3, group=4)
     models.add_sensor(spec, "framelinvel", mujoco.mjtObj.mjOBJ_SITE, END_EFFECTOR)
     tendon = spec.add_tendon(name="fingers")
@@ -210,25 +221,16 @@ def _add_finger(hand: mujoco.MjsBody, joint: str, tip: str, side: int, conaffini
         armature=ARMATURE,
         damping=[DAMPING, 0.0, 0.0],  # linear in the velocity
     )
-    _add_box(finger, (0.0, FINGERTIP[1], 0.027), (0.0105, 0.004, 0.027), DARK, conaffinity)
-    finger.add_site(name=tip, pos=FINGERTIP, size=[0.004] * 3, group=4)
-
-
-def _add_box(
-    body: mujoco.MjsBody,
-    position: tuple[float, ...],
-    half: tuple[float, ...],
-    colour: tuple[float, ...],
-    conaffinity: int,
-) -> None:
-    body.add_geom(
+    finger.add_geom(
+        name=tip.replace("tip", ""),
         type=mujoco.mjtGeom.mjGEOM_BOX,
-        pos=position,
-        size=half,
-        rgba=colour,
+        pos=FINGER_CENTRE,
+        size=FINGER_HALF,
+        rgba=DARK,
         contype=0,
         conaffinity=conaffinity,
     )
+    finger.add_site(name=tip, pos=FINGERTIP, size=[0.004] * 3, group=4)
 
 
 def _set_drive(
