@@ -39,7 +39,7 @@ START_FINGERS = 0.04  # each, out of the middle
 # … 3.7525 for joint 6, 1.4487 for joint 7, by drives whose gain for the command is 4/7 (joint 4) or 1/2 of that
 # for the angle. These are the angles that this comes to, within the limits; the hand looks down at the cubes.
 CUBE_TARGETS = ((0.3491, 2.7925), (0.0, 1.48353), (-1.7553, -0.0698), (1.1781, 1.87625))
-# With those, one goal of reach in 25 would be farther than its threshold from all places the fingertips get to.
+# With those, 3 goals of reach in 100 would be farther than its threshold from all places the fingertips get to.
 REACH_TARGETS = (*CUBE_TARGETS[:2], panda.LINKS[3].limits, panda.LINKS[5].limits)
 
 CUBE_HALF = 0.03
