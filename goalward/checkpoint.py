@@ -1,25 +1,31 @@
 """Atomic save and restore of all arrays of a run.
 
-A checkpoint is a folder named by its iteration: the arrays (Orbax), `state.json` (what is not an array)
-and `manifest.json` (SHA-256 of every file). It is written beside its final name and renamed when whole.
+A checkpoint is a folder named by its iteration: `arrays.npz` (NumPy's format), `state.json` (what is not an
+array) and `manifest.json` (SHA-256 of every file). It is written beside its final name, read back, and renamed.
 """
 
 import contextlib
-import errno
 import hashlib
 import json
+import math
 import os
 import shutil
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
+from goalward import files
 from goalward.errors import MachineError, UserError
 
-_ARRAYS, _STATE, _MANIFEST, _PARTIAL = "arrays", "state.json", "manifest.json", ".partial-"
+_ARRAYS, _STATE, _MANIFEST, _PARTIAL = "arrays.npz", "state.json", "manifest.json", ".partial-"
+_ORBAX = "arrays"  # folder of the arrays in older checkpoints, which Orbax wrote
+
+T = TypeVar("T")
 
 
 class Saved(NamedTuple):
@@ -33,30 +39,58 @@ class Saved(NamedTuple):
 def save(folder: Path, iteration: int, tree: Any, state: dict[str, Any]) -> None:
     """Write a checkpoint of `tree`, a pytree of arrays, and of `state`, which JSON can hold.
 
-    Raises `MachineError` if it cannot be written; what was there before stays untouched.
+    Raises `MachineError` if it cannot be written, or read again; what was there before stays untouched.
     """
+    files.check(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(_PARTIAL + "*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        _remove(leftover)
     final, partial = folder / f"{iteration:08d}", folder / f"{_PARTIAL}{iteration:08d}"
+    arrays = named_arrays(tree)
     try:
         partial.mkdir()
-        _write_arrays(partial / _ARRAYS, named_arrays(tree))
-        (partial / _STATE).write_text(json.dumps(state))
-        (partial / _MANIFEST).write_text(json.dumps(_hashes(partial), indent=1))
+        _write_arrays(partial / _ARRAYS, arrays)
+        _write_json(partial / _STATE, state)
+        _write_json(partial / _MANIFEST, _hashes(partial))
         _sync(partial)
+        _read_back(partial / _ARRAYS, arrays)
         if final.exists():  # the same iteration again, after a resume: the arrays are equal
-            shutil.rmtree(final)
+            _discard(final)
         partial.rename(final)
         _sync_folder(folder)
-    except Exception as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if not _is_disk_fault(error):
-            raise
+    except OSError as error:
+        _remove(partial)
         raise MachineError(
             f"checkpoint {final} could not be written: {error}; earlier checkpoints are untouched. "
             "Free some space, then resume the run"
         ) from error
+    except Exception:
+        _remove(partial)
+        raise
+
+
+def read(folder: Path, choose: Callable[[Path], Saved], use: Callable[[Saved], T]) -> T:
+    """What `use` makes of the checkpoint that `choose` (`latest` or `best`) finds.
+
+    A run beside may remove that checkpoint meanwhile; then the next one that is found is taken.
+    """
+    while True:
+        saved = choose(folder)
+        try:
+            return use(saved)
+        except (UserError, OSError):
+            if saved.path.exists():
+                raise
+
+
+def check_run(saved: Saved, run: str | None) -> None:
+    """Raise `UserError` if a checkpoint is not of the run of this id; older ones have None on both sides."""
+    found = saved.state.get("run")
+    if found != run:
+        raise UserError(
+            f"checkpoint {saved.path} is of another run: its {_STATE} names run {found}, meta.json run {run}; "
+            "remove that folder, or put it back where it is from"
+        )
 
 
 def restore(saved: Saved, like: Any) -> Any:
@@ -65,7 +99,7 @@ def restore(saved: Saved, like: Any) -> Any:
     Raises `UserError` if it is damaged, or does not fit.
     """
     verify(saved.path)
-    found = _read_arrays(saved.path / _ARRAYS)
+    found = _read_arrays(saved.path)
     leaves, treedef = jax.tree_util.tree_flatten_with_path(like)
     expected = {_name(path): leaf for path, leaf in leaves}
     if found.keys() != expected.keys():
@@ -90,8 +124,7 @@ def verify(path: Path) -> None:
     """Raise `UserError`, naming the file, if one of a checkpoint's files is missing or changed."""
     remedy = f"remove the folder {path} to fall back to the checkpoint before it"
     try:
-        manifest = json.loads((path / _MANIFEST).read_text())
-        expected = dict(manifest.items())
+        expected = dict(files.read_json(path / _MANIFEST).items())
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(
             f"checkpoint {path} is damaged: {_MANIFEST} is missing or unreadable; {remedy}"
@@ -106,9 +139,18 @@ def verify(path: Path) -> None:
 
 
 def list_saved(folder: Path) -> list[Saved]:
-    """All whole checkpoints, oldest first."""
-    paths = sorted(path for path in folder.glob("*") if path.name.isdigit() and path.is_dir())
-    return [Saved(path, int(path.name), _read_state(path)) for path in paths]
+    """All whole checkpoints, oldest first. Raises `UserError` for a link in the place of one."""
+    files.check(folder)
+    paths = [path for path in folder.iterdir() if _is_iteration(path.name)] if folder.is_dir() else []
+    for path in paths:
+        files.check(path)
+    saved = [Saved(path, int(path.name), _read_state(path)) for path in paths if path.is_dir()]
+    return sorted(saved, key=lambda entry: entry.iteration)
+
+
+def _is_iteration(name: str) -> bool:
+    """Whether `save` names a folder so."""
+    return name.isascii() and name.isdigit() and name == f"{int(name):08d}"
 
 
 def latest(folder: Path) -> Saved:
@@ -127,7 +169,21 @@ def prune(folder: Path, keep_last: int) -> None:
     kept = {entry.path for entry in [*saved[-keep_last:], *([max(saved, key=_rank)] if saved else [])]}
     for entry in saved:
         if entry.path not in kept:
-            shutil.rmtree(entry.path)
+            _discard(entry.path)
+
+
+def _discard(path: Path) -> None:
+    """Remove a checkpoint in one step, as seen by whoever reads it: it is whole or gone."""
+    aside = path.with_name(f"{_PARTIAL}removed-{path.name}")
+    path.rename(aside)
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or a link but not what it points to; what cannot be removed stays."""
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _some(folder: Path) -> list[Saved]:
@@ -138,8 +194,9 @@ def _some(folder: Path) -> list[Saved]:
 
 
 def _rank(saved: Saved) -> tuple[float, int]:
-    score = saved.state.get("score")
-    return (float("-inf") if score is None else score, saved.iteration)
+    score: Any = saved.state.get("score")
+    is_score = type(score) in (int, float) and not math.isnan(score)
+    return (score if is_score else float("-inf"), saved.iteration)
 
 
 def named_arrays(tree: Any) -> dict[str, np.ndarray]:
@@ -160,7 +217,7 @@ def digest(arrays: dict[str, np.ndarray]) -> str:
 def digest_saved(saved: Saved) -> str:
     """`digest` of a checkpoint's arrays. Raises `UserError` if it is damaged."""
     verify(saved.path)
-    return digest(_read_arrays(saved.path / _ARRAYS))
+    return digest(_read_arrays(saved.path))
 
 
 def _name(path: Any) -> str:
@@ -173,32 +230,78 @@ def _host(leaf: Any) -> np.ndarray:
 
 
 def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        checkpointer.save(path.absolute(), arrays)
+    with files.open_new(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            # NumPy's format knows its own types: bfloat16 is two bytes of anything there.
+            entry.comment = array.dtype.name.encode()
+            with archive.open(entry, "w", force_zip64=True) as target:
+                np.lib.format.write_array(target, array, allow_pickle=False)
+
+
+def _each_array(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and arrays in a file, one after the other. Raises `UserError` if it cannot be read."""
+    damage = (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+    try:
+        with files.open_to_read(path) as file, zipfile.ZipFile(file) as archive:
+            for entry in archive.infolist():
+                with archive.open(entry) as source:
+                    array = np.lib.format.read_array(source, allow_pickle=False)
+                yield entry.filename.removesuffix(".npy"), array.view(jax.numpy.dtype(entry.comment.decode()))
+    except damage as error:
+        raise UserError(f"checkpoint {path.parent} cannot be read: {error}") from error
+
+
+def _read_back(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Raise `MachineError` unless a file holds just these arrays, bit for bit."""
+    try:
+        same = {name: _bits(found) == _bits(arrays.get(name)) for name, found in _each_array(path)}
+    except UserError as error:
+        raise MachineError(f"what was just written cannot be read: {error}; try another disk") from error
+    if same.keys() != arrays.keys() or not all(same.values()):
+        raise MachineError(f"{path} does not hold what was just written to it; try another disk")
+
+
+def _bits(array: np.ndarray | None) -> Any:
+    return None if array is None else (array.dtype, array.shape, array.tobytes())
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    if (path / _ORBAX).is_dir():
+        return _read_orbax(path / _ORBAX)
+    return dict(_each_array(path / _ARRAYS))
+
+
+def _read_orbax(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of an older checkpoint."""
+    import orbax.checkpoint as ocp
+
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         try:
-            return checkpointer.restore(path.absolute())
+            return reader.restore(path.absolute())
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"checkpoint {path.parent} cannot be read: {error}") from error
 
 
 def _hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below `folder` but the manifest itself, by relative path."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / _MANIFEST)
+    paths = [path for path in files.below(folder) if path != folder / _MANIFEST]
     return {str(path.relative_to(folder)): _hash(path) for path in paths}
 
 
 def _hash(path: Path) -> str:
-    with path.open("rb") as file:
+    with files.open_to_read(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    with files.open_new(path) as file:
+        file.write(json.dumps(values, indent=1).encode())
 
 
 def _read_state(path: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError):
-        state = json.loads((path / _STATE).read_text())
+        state = files.read_json(path / _STATE)
         if isinstance(state, dict):
             return state
     return {}  # `verify` tells what is wrong with it
@@ -206,10 +309,9 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 def _sync(folder: Path) -> None:
     """Hand every file below `folder` to the disk."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+    for path in files.below(folder):
+        with files.open_to_read(path) as file:
+            os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -218,11 +320,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _is_disk_fault(error: BaseException) -> bool:
-    """Whether the system refused to write: as an `OSError`, or as text inside a library's own error."""
-    if isinstance(error, OSError):
-        return True
-    signs = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)]
-    return any(sign in str(error) for sign in signs)

@@ -9,6 +9,7 @@ import subprocess
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import toy
 
@@ -59,6 +60,71 @@ def test_what_is_saved_comes_back(saved):
         assert theirs.shape == ours.shape
     draws = [jax.random.normal(t["key"], (3,)) for t in (tree(), back)]
     np.testing.assert_array_equal(*draws)
+
+
+@pytest.mark.parametrize("name", ["exp[1]", "a*b?", "{x}", "# %20 \u00fc\n", os.fsdecode(b"\xff")])
+def test_the_name_of_a_folder_does_not_matter(tmp_path, name):
+    folder = tmp_path / name / "checkpoints"
+    save(folder, 1, 2, value=tree())
+    expected = checkpoint.digest(checkpoint.named_arrays(tree()))
+    assert checkpoint.digest_saved(checkpoint.latest(folder)) == expected
+    checkpoint.restore(checkpoint.latest(folder), jax.eval_shape(tree))
+    checkpoint.prune(folder, 1)
+    assert iterations(folder) == [2]
+
+
+def test_arrays_that_older_versions_wrote_are_read(tmp_path):
+    """They are Orbax's, which took brackets for a pattern when it wrote; what is moved there can be read."""
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as writer:
+        writer.save(tmp_path / "plain" / "arrays", checkpoint.named_arrays(tree()))
+    path = toy.copy(tmp_path / "plain", tmp_path / "exp[1]" / "00000007")
+    toy.change_state(checkpoint.Saved(path, 7, {"score": None}), {})
+    saved = checkpoint.latest(path.parent)
+    assert checkpoint.digest_saved(saved) == checkpoint.digest(checkpoint.named_arrays(tree()))
+    assert len(jax.tree.leaves(checkpoint.restore(saved, jax.eval_shape(tree)))) == 8
+
+
+def test_what_cannot_be_read_back_is_no_checkpoint(saved, tmp_path, monkeypatch):
+    folder = toy.copy(saved, tmp_path / "copy")
+    write = checkpoint._write_arrays
+    for change in (
+        lambda arrays: {name: np.asarray(array + 1) for name, array in arrays.items()},
+        lambda arrays: {},
+        lambda arrays: arrays | {"more": np.zeros(1)},
+    ):
+        monkeypatch.setattr(checkpoint, "_write_arrays", lambda path, arrays, c=change: write(path, c(arrays)))
+        with pytest.raises(MachineError, match="does not hold what was just written"):
+            save(folder, 15)
+    monkeypatch.setattr(checkpoint, "_write_arrays", lambda path, arrays: path.write_bytes(b"PK"))
+    with pytest.raises(MachineError, match="cannot be read"):
+        save(folder, 15)
+    assert toy.contents(folder) == toy.contents(saved)
+
+
+def test_a_reader_takes_what_is_there_when_its_checkpoint_was_removed(tmp_path):
+    save(tmp_path, 1, 2, scores=[0.9, 0.1])
+    tries = []
+
+    def use(found):
+        tries.append(found.iteration)
+        if len(tries) == 1:
+            save(tmp_path, 3, scores=[0.2])
+            checkpoint.prune(tmp_path, 1)
+        return checkpoint.digest_saved(found)
+
+    value = checkpoint.read(tmp_path, checkpoint.latest, use)
+    assert tries == [2, 3]
+    assert value == checkpoint.digest(checkpoint.named_arrays({"a": jnp.float32(3)}))
+    toy.damage(tmp_path / "00000003" / "arrays.npz", "flipped")  # which no second try mends
+    with pytest.raises(UserError, match="changed on disk"):
+        checkpoint.read(tmp_path, checkpoint.latest, checkpoint.digest_saved)
+
+
+def test_a_checkpoint_is_removed_in_one_step(tmp_path, monkeypatch):
+    save(tmp_path, 1, 2)
+    monkeypatch.setattr(checkpoint, "_remove", lambda path: toy.damage(path / "arrays.npz", "missing"))
+    checkpoint.prune(tmp_path, 1)
+    assert iterations(tmp_path) == [2]
 
 
 def test_the_digest_is_that_of_the_arrays_in_memory(saved):
@@ -124,8 +190,7 @@ def test_there_is_no_latest_and_no_best_before_the_first_checkpoint(tmp_path):
 @pytest.mark.parametrize("how", ["missing", "truncated", "flipped"])
 def test_damage_to_any_file_is_told_with_its_name_and_the_remedy(saved, tmp_path, how):
     files = [str(p.relative_to(saved / "00000012")) for p in (saved / "00000012").rglob("*") if p.is_file()]
-    assert {"manifest.json", "state.json", "arrays/_METADATA"} < set(files)
-    tried = 0
+    assert set(files) == {"manifest.json", "state.json", "arrays.npz"}
     for number, name in enumerate(files):
         folder = toy.copy(saved, tmp_path / str(number))
         toy.damage(folder / "00000012" / name, how)
@@ -139,18 +204,17 @@ def test_damage_to_any_file_is_told_with_its_name_and_the_remedy(saved, tmp_path
             assert f"remove the folder {folder / '00000012'}" in message
         shutil.rmtree(folder / "00000012")  # the remedy
         checkpoint.restore(checkpoint.latest(folder), jax.eval_shape(tree))
-        tried += 1
-    assert tried > 5
 
 
 def test_a_file_too_many_is_told(saved, tmp_path):
     folder = toy.copy(saved, tmp_path / "copy")
-    (folder / "00000012" / "arrays" / "stranger").write_text("")
-    with pytest.raises(UserError, match=r"arrays/stranger is not listed; remove the folder"):
+    (folder / "00000012" / "more").mkdir()
+    (folder / "00000012" / "more" / "stranger").write_text("")
+    with pytest.raises(UserError, match=r"more/stranger is not listed; remove the folder"):
         checkpoint.restore(checkpoint.latest(folder), jax.eval_shape(tree))
 
 
-@pytest.mark.parametrize("name", ["00000012.bak", "12 (copy)", "notes"])
+@pytest.mark.parametrize("name", ["00000012.bak", "12 (copy)", "notes", "²", "20", "٠٠٠٠٠٠٢٠"])
 def test_folders_of_other_names_are_no_checkpoints(saved, tmp_path, name):
     folder = toy.copy(saved, tmp_path / "copy")
     shutil.copytree(folder / "00000003", folder / name)
@@ -181,7 +245,6 @@ FULL = os.strerror(errno.ENOSPC)
 FAULTS = {
     "full": (OSError(errno.ENOSPC, FULL), MachineError),
     "quota": (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), MachineError),
-    "told by a library": (ValueError(f"INTERNAL: write failed [OS error 28: {FULL}]"), MachineError),
     "a mistake of ours": (ValueError("shapes do not fit"), ValueError),
 }
 

@@ -103,6 +103,12 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
+def change_state(saved: checkpoint.Saved, changes: dict) -> None:
+    """Change entries of a checkpoint's state, and sign it anew: its manifest fits."""
+    (saved.path / "state.json").write_text(json.dumps(saved.state | changes))
+    (saved.path / "manifest.json").write_text(json.dumps(checkpoint._hashes(saved.path)))
+
+
 def damage(path: Path, how: str) -> None:
     """Take a file away, cut it in half, or flip one bit in its middle."""
     data = path.read_bytes()

@@ -1,0 +1,109 @@
+"""Files of a run directory: no link in it is followed, and nothing in it makes a reader wait.
+
+A run directory may come from a stranger, and what is in it may have changed since it was written.
+"""
+
+import io
+import json
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from goalward.errors import UserError
+
+# A pipe is opened without waiting for who writes to it; a link that took a file's place just now is an error.
+_SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def inside(directory: Path, *names: str) -> Path:
+    """The path of these names below a run directory; see `check` for what is refused on the way there."""
+    path = directory
+    for name in names:
+        path /= name
+        check(path)
+    return path
+
+
+def check(path: Path) -> None:
+    """Raise `UserError`, naming it, for a link, a pipe or a device; files, folders and nothing pass."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISLNK(mode):
+        raise UserError(
+            f"{path} is a link, and nothing in a run directory is followed out of it; "
+            "put what it points to in its place, or remove it"
+        )
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UserError(f"{path} is neither a file nor a folder; remove it")
+
+
+def below(folder: Path) -> list[Path]:
+    """All files below a folder, sorted; see `check` for what is refused among them."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        for name in [*folders, *names]:
+            check(Path(parent) / name)
+        found += [Path(parent) / name for name in names]
+    return sorted(found)
+
+
+def open_to_read(path: Path) -> io.BufferedReader:
+    """Open a file for reading. Raises `UserError` as `check` does."""
+    check(path)
+    return os.fdopen(os.open(path, os.O_RDONLY | _SAFE), "rb")
+
+
+def open_new(path: Path) -> IO[bytes]:
+    """Open a file for writing that must not be there yet, not even as a link."""
+    return os.fdopen(_new(path), "wb")
+
+
+def _new(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o666)
+
+
+def open_lock(path: Path) -> int:
+    """Descriptor of a file that is made where it is missing, and whose content stays as it is."""
+    check(path)
+    return os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o666)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[str]]:
+    """A text file that takes the place of `path` when it is whole, and not before."""
+    check(path)
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with os.fdopen(_new(temporary), "w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def is_temporary(path: Path, name: str) -> bool:
+    """Whether `replacing` may have left this behind, in a process that was killed while it wrote `name`."""
+    return path.name.startswith(f"{name}.") and path.name.endswith(".tmp")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises `UserError` as `check` does, `OSError`, and `ValueError` for no JSON."""
+    with open_to_read(path) as file:
+        return parse_json(file.read())
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON text says. Raises `ValueError` for anything else, however deep it is nested."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
