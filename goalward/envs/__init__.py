@@ -58,10 +58,12 @@ def default_settings(name: str) -> Any:
 
 
 def describe() -> list[dict[str, Any]]:
-    """One row an environment: name, sizes, default settings."""
+    """One row an environment: name, sizes, version, default settings."""
     rows = []
     for name in names():
-        spec = make(name).spec
+        env = make(name)
+        spec = env.spec
         sizes = {size: getattr(spec, size) for size in ("obs_dim", "goal_dim", "action_dim", "episode_length")}
-        rows.append({"name": name, **sizes, "settings": dataclasses.asdict(default_settings(name))})
+        settings = dataclasses.asdict(default_settings(name))
+        rows.append({"name": name, **sizes, "version": env.version, "settings": settings})
     return rows

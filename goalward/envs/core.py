@@ -34,7 +34,8 @@ class Env(NamedTuple):
     """Functions of one world, pure JAX; `state` is any pytree.
 
     Without an engine, `reset` gives the state an episode starts in and `step` the next state. With one, `reset`
-    gives what the engine starts a world from, and there is no `step`.
+    gives what the engine starts a world from, and there is no `step`. The `version` is raised whenever the same
+    actions lead to other rows; runs record it.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Env(NamedTuple):
     follow: Callable[[Any, Array], Array] | None = None  # (state, goal) -> goal: for goals that move
     task: Any = None  # what pictures are made from, where there is an engine
     constant: tuple[int, ...] = ()  # elements of the observation that random actions never change
+    version: int = 1
 
 
 class Worlds(NamedTuple):

@@ -25,6 +25,7 @@ TIMESTEP, SUBSTEPS = 0.005, 10
 QPOS, QVEL = 15, 14
 HEALTHY_Z = (0.2, 1.0)  # the torso's height, outside of which an episode ends
 FOOT_RADIUS = 0.08
+VERSION = 2  # of all tasks here: since 2 only feet touch the ground
 BALL_RADIUS = 0.5
 
 # Mazes with a ball of JaxGCRL: B is where the ball starts.
@@ -278,6 +279,7 @@ def _task(
         markers=markers,
         terminated=terminated,
         maze=maze,
+        version=VERSION,
     )
 
 

@@ -62,6 +62,7 @@ def make(task: Task, threads: int = 0) -> core.Env:
         follow=(lambda state, goal: follow(state.physics, goal)) if follow else None,
         task=task,
         constant=task.constant,
+        version=task.version,
     )
 
 

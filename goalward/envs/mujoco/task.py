@@ -60,6 +60,7 @@ class Task(NamedTuple):
     reads: tuple[str, ...] = ()  # fields of `Physics` besides qpos and qvel
     constant: tuple[int, ...] = ()  # elements of the observation that random actions never change
     maze: Maze | None = None
+    version: int = 1  # raised whenever the same actions lead to other rows
 
 
 def reach_spec(
