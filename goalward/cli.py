@@ -255,9 +255,10 @@ def run_train(args: Train) -> None:
         from goalward.profile import Profiler
 
         use_compilation_cache()
-        directory, config = _directory_and_config(args)
+        config = _config(args)
         experiment = train.build(config)
         plan.check_fits(plan.state_memory(experiment), experiment.config)
+        directory = args.resume or args.out or runs.default_directory(config)
         profiler = Profiler(runs.profile(directory)) if args.profile else None
         reports = train.train(
             config, directory, resume=args.resume is not None, should_stop=should_stop, profiler=profiler
@@ -285,14 +286,13 @@ def _tell_profile(profiler: "Profiler", directory: Path, *, quiet: bool) -> None
         progress.print_profile(profile, profiler.folder)
 
 
-def _directory_and_config(args: Train) -> tuple[Path, TrainConfig]:
+def _config(args: Train) -> TrainConfig:
     from goalward import runs
 
     if args.resume is None:
         _check_env(args.settings, "train")
-        return args.out or runs.default_directory(args.settings), args.settings
-    config = _extended(runs.load_config(args.resume), args)
-    return args.resume, config
+        return args.settings
+    return _extended(runs.load_config(args.resume), args)
 
 
 def _check_env(config: TrainConfig, command: str) -> None:
@@ -436,9 +436,14 @@ def run_digest(args: Digest) -> None:
     from goalward import checkpoint, runs
 
     runs.load_config(args.run)
-    saved = checkpoint.latest(runs.checkpoints(args.run))
-    value = checkpoint.digest_saved(saved)
-    print(json.dumps({"iteration": saved.iteration, "digest": value}) if args.json else value)
+    run = runs.load_meta(args.run).id
+
+    def digest(saved: checkpoint.Saved) -> tuple[int, str]:
+        checkpoint.check_run(saved, run)
+        return saved.iteration, checkpoint.digest_saved(saved)
+
+    iteration, value = checkpoint.read(runs.checkpoints(args.run), checkpoint.latest, digest)
+    print(json.dumps({"iteration": iteration, "digest": value}) if args.json else value)
 
 
 def run_quickstart(args: Quickstart) -> None:

@@ -1,5 +1,6 @@
 """A trained policy, to act with."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,16 @@ from numpy.typing import ArrayLike
 from goalward import checkpoint, envs, runs
 from goalward.errors import UserError
 from goalward.evaluate import Evaluation, summarise
-from goalward.train import Experiment, Run, build, check_alike, evaluation_keys, evaluator, shapes
+from goalward.train import (
+    Experiment,
+    Run,
+    build,
+    check_alike,
+    evaluation_keys,
+    evaluator,
+    other_version,
+    restore,
+)
 from goalward.types import EnvSpec
 
 
@@ -44,11 +54,17 @@ def load_policy(directory: str | Path, *, best: bool = False) -> Policy:
 
 
 def load_run(directory: Path, *, best: bool = False) -> tuple[Experiment, Run]:
-    """Experiment and state of a run's latest (or best) checkpoint. Raises `UserError` if it has none."""
-    experiment = build(runs.load_config(directory))
-    folder = runs.checkpoints(directory)
-    saved = checkpoint.best(folder) if best else checkpoint.latest(folder)
-    return experiment, checkpoint.restore(saved, shapes(experiment))
+    """Experiment and state of a run's latest (or best) checkpoint. Raises `UserError` if it has none.
+
+    The run may go on meanwhile. Where its environment has changed since, a line on standard error says so.
+    """
+    experiment, meta = build(runs.load_config(directory)), runs.load_meta(directory)
+    other = other_version(experiment, meta)
+    if other:
+        sys.stderr.write(f"warning: {directory} {other}; what it does here is not what it learned\n")
+    choose = checkpoint.best if best else checkpoint.latest
+    saved = runs.checkpoints(directory)
+    return experiment, checkpoint.read(saved, choose, lambda saved: restore(experiment, saved, meta))
 
 
 def evaluate(

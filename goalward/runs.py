@@ -3,19 +3,24 @@
 import csv
 import datetime
 import fcntl
+import itertools
 import json
 import os
 import platform
+import shutil
 import subprocess
+import tomllib
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tensorboardX import SummaryWriter
 
+from goalward import files
 from goalward.config import TrainConfig, from_dict
 from goalward.errors import UserError
 
@@ -31,30 +36,77 @@ _TENSORBOARD, _CHECKPOINTS, _FAILURE, _LOCK, _SUMMARY = (
     "summary.json",
 )
 _PROFILE = "profile"  # fmt: skip
-_PACKAGES = ("goalward", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "numpy")
+_WRITTEN = (_CONFIG, _META, _CSV, _JSONL, _SUMMARY)
+_NAMES = (*_WRITTEN, _TENSORBOARD, _CHECKPOINTS, _FAILURE, _PROFILE, _LOCK)
+_PACKAGES = ("goalward", "jax", "jaxlib", "equinox", "optax", "numpy", "mujoco")
+
+# What a row of metrics.jsonl holds at least: whole numbers, which grow from row to row, and others.
+_COUNTS = ("iteration", "env_steps", "updates")
+_HUGE = 2**63  # what no number of ours comes to
+_FIGURES = (
+    "seconds", "success_rate", "final_success", "time_at_goal", "time_at_goal_fraction", "final_distance"
+)  # fmt: skip
+
+
+class Meta(NamedTuple):
+    """What of meta.json is read again; runs of earlier versions have no id, and environments of version 1."""
+
+    id: str | None = None  # that of the run, which its checkpoints name too
+    env_version: int = 1
+    eval_env_version: int = 1
+    goalward: str | None = None  # version of the package
 
 
 def default_directory(config: TrainConfig) -> Path:
-    """A new name under runs/: environment, depth, seed and the time."""
+    """Make a new folder under runs/, named by environment, depth, seed and time; a taken name gets a suffix."""
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{config.env}-d{config.network.depth}-s{config.seed}-{now}"
+    name = f"{config.env}-d{config.network.depth}-s{config.seed}-{now}"
+    Path("runs").mkdir(exist_ok=True)
+    for number in itertools.count(1):
+        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise AssertionError("unreachable")
 
 
-def create(directory: Path, config: TrainConfig, device: str) -> None:
-    """Make a run directory that holds the configuration. Raises `UserError` where something is already."""
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+@contextmanager
+def new(directory: Path, config: TrainConfig, device: str, versions: Mapping[str, int]) -> Iterator[None]:
+    """Make a run directory that holds the configuration, and hold it for this process, as `lock` does.
+
+    `versions` are those of the environments, as in `Meta`. Raises `UserError` where something is already.
+    """
+    _check_empty(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    with lock(directory):
+        _check_empty(directory)  # from here on nobody else writes into it
+        _write_json(directory / _META, {"id": uuid.uuid4().hex, **versions, **meta(device)})
+        save_config(directory, config)
+        yield
+
+
+def _check_empty(directory: Path) -> None:
+    is_free = directory.is_dir() and all(path.name == _LOCK for path in directory.iterdir())
+    if directory.exists() and not is_free:
         remedy = (
             f"`goalward train --resume {directory}` continues it" if is_run(directory) else "it is not empty"
         )
         raise UserError(f"{directory} exists: {remedy}; choose another --out, or remove it")
-    directory.mkdir(parents=True, exist_ok=True)
-    _write_json(directory / _META, meta(device))
-    save_config(directory, config)
+
+
+def clear(directory: Path) -> None:
+    """Remove all that is in a run directory. Raises `UserError` while another process holds it."""
+    with lock(directory):
+        for path in directory.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != _LOCK:
+                path.unlink()
 
 
 def is_run(directory: Path) -> bool:
     """Whether a run was started in this directory."""
-    return (directory / _CONFIG).is_file()
+    return files.inside(directory, _CONFIG).is_file()
 
 
 def save_config(directory: Path, config: TrainConfig) -> None:
@@ -64,12 +116,12 @@ def save_config(directory: Path, config: TrainConfig) -> None:
 
 def profile(directory: Path) -> Path:
     """Folder of traces."""
-    return directory / _PROFILE
+    return files.inside(directory, _PROFILE)
 
 
 def save_profile(directory: Path, values: Mapping[str, Any]) -> None:
     """Write the sums of a profile beside its traces, all at once."""
-    _write_json(profile(directory) / _SUMMARY, values)
+    _write_json(files.inside(directory, _PROFILE, _SUMMARY), values)
 
 
 def save_summary(directory: Path, summary: Mapping[str, Any]) -> None:
@@ -77,13 +129,18 @@ def save_summary(directory: Path, summary: Mapping[str, Any]) -> None:
     _write_json(directory / _SUMMARY, summary)
 
 
+def picture(directory: Path, name: str) -> Path:
+    """Where a picture goes. Raises `UserError` where there is a link, which would be written through."""
+    return files.inside(directory, name)
+
+
 def load_config(directory: Path) -> TrainConfig:
     """Read config.json. Raises `UserError` for a directory that is no run, or of another format."""
-    path = directory / _CONFIG
+    path = files.inside(directory, _CONFIG)
     if not path.is_file():
         what = "has no config.json" if directory.is_dir() else "does not exist"
         raise UserError(f"{directory} is not a run directory: it {what}; name one that `goalward train` made")
-    values = read_settings(path)
+    values = _read_mapping(path)
     found = values.pop("format", None)
     if found != FORMAT:
         raise UserError(
@@ -93,10 +150,33 @@ def load_config(directory: Path) -> TrainConfig:
     return from_dict(values, str(path))
 
 
+def load_meta(directory: Path) -> Meta:
+    """Read meta.json, as far as it is read again; the same as empty where there is none."""
+    path = files.inside(directory, _META)
+    values = _read_mapping(path) if path.is_file() else {}
+    packages = values.get("versions")
+    values["goalward"] = packages.get("goalward") if isinstance(packages, dict) else None
+    found = Meta()._replace(**{name: values[name] for name in Meta._fields if name in values})
+    for name, kinds in {"id": (str, type(None)), "env_version": (int,), "eval_env_version": (int,)}.items():
+        value = getattr(found, name)
+        if type(value) not in kinds:
+            raise UserError(f"{path} is damaged: {name} is {value!r}; put back the file that the run made")
+    return found
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    """Names and values of a JSON file in a run directory."""
+    try:
+        values = files.read_json(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON: {error}") from error
+    return _mapping(values, path)
+
+
 def read_settings(path: Path) -> dict[str, Any]:
     """Read a file of settings, JSON or TOML by its ending. Raises `UserError` if it cannot be read."""
-    import tomllib
-
     parse = tomllib.loads if path.suffix == ".toml" else json.loads
     try:
         values = parse(path.read_text())
@@ -106,6 +186,10 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is not valid {'TOML' if path.suffix == '.toml' else 'JSON'}: {error}"
         ) from error
+    return _mapping(values, path)
+
+
+def _mapping(values: Any, path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold names and values, not a {type(values).__name__}")
     return values
@@ -133,35 +217,64 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Commit of the source this package runs from, with a + if it was changed; None outside git."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    """Commit of the source this package runs from, with a + if it was changed; None if git does not keep it.
+
+    An installed package may lie inside of some other repository, whose commit says nothing.
+    """
+    package = Path(__file__).resolve().parent
+    # Variables such as GIT_DIR, which git sets for hooks, would name another repository.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
+    def git(*words: str) -> str:
+        line = ["git", "-C", str(package), *words]
+        return subprocess.run(line, capture_output=True, text=True, check=True, env=env).stdout.strip()
+
     try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        project = tomllib.loads((Path(git("rev-parse", "--show-toplevel")) / "pyproject.toml").read_text())
+        if project.get("project", {}).get("name") != "goalward":
+            return None
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, ValueError, subprocess.CalledProcessError):
         return None
-    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
 def checkpoints(directory: Path) -> Path:
     """Folder of the checkpoints."""
-    return directory / _CHECKPOINTS
+    return files.inside(directory, _CHECKPOINTS)
 
 
 def failure(directory: Path) -> Path:
     """Folder of what reproduces a run that stopped at a NaN or Inf."""
-    return directory / _FAILURE
+    return files.inside(directory, _FAILURE)
 
 
 @contextmanager
 def lock(directory: Path) -> Iterator[None]:
-    """Hold a run directory for this process. Raises `UserError` if another one does."""
-    with (directory / _LOCK).open("w") as file:
+    """Hold a run directory for this process. Raises `UserError` if another does, or as `files.check` does."""
+    descriptor = files.open_lock(directory / _LOCK)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"{directory} is in use by another process; wait for it, or stop it") from error
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"{directory} is in use by another process; wait for it, stop it, or name another directory"
+            ) from error
+        _look_over(directory)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _look_over(directory: Path) -> None:
+    """Refuse links and pipes anywhere in a run before anything is written; remove what was half written."""
+    for path in directory.iterdir():
+        is_temporary = any(files.is_temporary(path, name) for name in _WRITTEN)
+        if path.name in _NAMES or is_temporary:
+            files.check(path)
+            files.below(path)
+        if is_temporary and path.is_file():
+            path.unlink()
 
 
 class Recorder:
@@ -169,11 +282,11 @@ class Recorder:
 
     def __init__(self, directory: Path, last_iteration: int):
         """Continue after `last_iteration`: later rows, of work that was lost, are removed."""
-        self._csv, self._jsonl = directory / _CSV, directory / _JSONL
+        self._csv, self._jsonl = (files.inside(directory, name) for name in (_CSV, _JSONL))
         self._rows = [row for row in read_metrics(directory) if row["iteration"] <= last_iteration]
         self._rewrite()
         step = self._rows[-1]["env_steps"] + 1 if self._rows else 0
-        self._events = SummaryWriter(str(directory / _TENSORBOARD), purge_step=step)
+        self._events = SummaryWriter(str(files.inside(directory, _TENSORBOARD)), purge_step=step)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a row: scalars go to all three, anything else to metrics.jsonl only."""
@@ -191,23 +304,42 @@ class Recorder:
         """Write both tables anew, each replaced in one step: no reader ever sees half a row."""
         _replace(self._jsonl, "".join(json.dumps(row) + "\n" for row in self._rows))
         columns = list(dict.fromkeys(name for row in self._rows for name in _scalars(row)))
-        with _replacing(self._csv) as file:
+        with files.replacing(self._csv) as file:
             table = csv.DictWriter(file, columns, restval="")
             table.writeheader()
             table.writerows(map(_scalars, self._rows))
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
-    """All rows of metrics.jsonl; none where there is no such file."""
-    path = directory / _JSONL
+    """All rows of metrics.jsonl; none where there is no such file. Raises `UserError` for what is no row."""
+    path = files.inside(directory, _JSONL)
     if not path.is_file():
         return []
-    try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    except ValueError as error:
-        raise UserError(
-            f"{path} is damaged: {error}; move it away to continue without the earlier rows"
-        ) from error
+    rows: list[dict[str, Any]] = []
+    with files.open_to_read(path) as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = files.parse_json(line)
+                _check_row(row, rows[-1] if rows else dict.fromkeys(_COUNTS, -1))
+            except ValueError as error:
+                raise UserError(
+                    f"{path} is damaged: line {number}: {error}; "
+                    "move it away to continue without the earlier rows"
+                ) from error
+            rows.append(row)
+    return rows
+
+
+def _check_row(row: Any, last: Mapping[str, Any]) -> None:
+    """Raise `ValueError` unless `row` is what `Recorder` wrote after `last`."""
+    if not isinstance(row, dict):
+        raise ValueError(f"{row!r:.40} is not an evaluation")
+    for name in (*_COUNTS, *_FIGURES):
+        value: Any = row.get(name)
+        if type(value) not in ((int,) if name in _COUNTS else (int, float)) or not abs(value) < _HUGE:
+            raise ValueError(f"{name} is {value!r:.40}, not a number as it should be")
+        if name in _COUNTS and value <= last[name]:
+            raise ValueError(f"{name} is {value}, after {last[name]} in the row before")
 
 
 def _scalars(row: Mapping[str, Any]) -> dict[str, int | float]:
@@ -219,16 +351,5 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    with _replacing(path) as file:
+    with files.replacing(path) as file:
         file.write(text)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Any]:
-    """A text file that takes the place of `path` when it is whole, and not before."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", newline="") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -293,9 +293,12 @@ def train(
     Raises `UserError`, `MachineError`, and `DivergedError` when a loss or parameter is NaN or Inf.
     """
     experiment = build(config)
-    if not resume:
-        runs.create(directory, config, str(jax.devices()[0]))
-    with runs.lock(directory), closing(Session(experiment, directory, profiler)) as session:
+    if resume:
+        runs.load_config(directory)
+        held = runs.lock(directory)
+    else:
+        held = runs.new(directory, config, str(jax.devices()[0]), env_versions(experiment))
+    with held, closing(Session(experiment, directory, profiler)) as session:
         if session.run is None:
             yield session.begin()
         while session.epoch < config.epochs:
@@ -318,6 +321,45 @@ def epoch(session: "Session") -> Iterator[Report]:
         yield session.report(means)
 
 
+def env_versions(experiment: Experiment) -> dict[str, int]:
+    """Versions of a run's environments, by their names in `runs.Meta`."""
+    return {"env_version": experiment.env.version, "eval_env_version": experiment.eval_env.version}
+
+
+def other_version(experiment: Experiment, meta: runs.Meta) -> str | None:
+    """How an environment of a run differs from what it is now; None if both are the same."""
+    for name, env in (("env_version", experiment.env), ("eval_env_version", experiment.eval_env)):
+        if getattr(meta, name) != env.version:
+            return (
+                f"was made with version {getattr(meta, name)} of {env.name}, which is now version "
+                f"{env.version}: the same actions lead to other rows"
+            )
+    return None
+
+
+def restore(experiment: Experiment, saved: checkpoint.Saved, meta: runs.Meta) -> Run:
+    """The state of a run in one of its own checkpoints. Raises `UserError` for what is damaged or another's."""
+    checkpoint.check_run(saved, meta.id)
+    run = checkpoint.restore(saved, shapes(experiment))
+    found = int(run.updates) // experiment.config.updates_per_iteration
+    if found != saved.iteration:
+        raise UserError(
+            f"checkpoint {saved.path} holds iteration {found}, not the one of its name; remove that folder"
+        )
+    return run
+
+
+def _number(saved: checkpoint.Saved, name: str) -> float:
+    """A number of a checkpoint's state, at least 0. Raises `UserError` if it is none."""
+    value: Any = saved.state.get(name)
+    if type(value) not in (int, float) or not 0 <= value < math.inf:
+        raise UserError(
+            f"checkpoint {saved.path} is damaged: {name} in its state is {value!r:.40}; "
+            f"remove the folder {saved.path} to fall back to the checkpoint before it"
+        )
+    return value
+
+
 class Session:
     """A run in memory and its directory on disk, from a start or resume to the next stop."""
 
@@ -329,14 +371,26 @@ class Session:
         self._seconds, self._since = 0.0, time.monotonic()
         self._score: float | None = None
         self._saved_iteration = -1
+        self._meta = runs.load_meta(directory)
+        self._check_versions()
         if checkpoint.list_saved(self._folder):
             self._restore(checkpoint.latest(self._folder))
         self._recorder = runs.Recorder(directory, self._saved_iteration)
 
     def _restore(self, saved: checkpoint.Saved) -> None:
-        self.run = checkpoint.restore(saved, shapes(self.experiment))
-        self._seconds, self._score = saved.state["seconds"], saved.state["score"]
+        self.run = restore(self.experiment, saved, self._meta)
+        self._seconds = _number(saved, "seconds")
+        self._score = None if saved.state.get("score") is None else _number(saved, "score")
         self._saved_iteration = saved.iteration
+
+    def _check_versions(self) -> None:
+        """Refuse to go on where that cannot give what an uninterrupted run would."""
+        other = other_version(self.experiment, self._meta)
+        if other:
+            raise UserError(
+                f"{self.directory} {other}, so it cannot go on. Train anew, or resume it with the goalward "
+                f"that made it ({self._meta.goalward or 'unknown'}; meta.json names its commit too)"
+            )
 
     @property
     def iteration(self) -> int:
@@ -370,7 +424,7 @@ class Session:
         folder = runs.failure(self.directory)
         update_key = update_keys(self.experiment, jax.random.split(key, 3)[2])[bad]
         tree = {"agent": self.run.agent, "replay": self.run.replay, "key": update_key}
-        checkpoint.save(folder, self.iteration, tree, {"update": bad, "seen": seen})
+        checkpoint.save(folder, self.iteration, tree, {"run": self._meta.id, "update": bad, "seen": seen})
         number = int(self.run.updates) - updates + bad + 1
         raise DivergedError(
             f"update {number} gave {', '.join(seen)}. The state before it is in {folder}; "
@@ -406,7 +460,7 @@ class Session:
             return
         seconds = self._seconds + time.monotonic() - self._since
         score = self._score if self.iteration % self.experiment.config.iterations_per_epoch == 0 else None
-        state = {"epoch": self.epoch, "seconds": seconds, "score": score}
+        state = {"run": self._meta.id, "epoch": self.epoch, "seconds": seconds, "score": score}
         checkpoint.save(self._folder, self.iteration, self.run, state)
         self._saved_iteration = self.iteration
         checkpoint.prune(self._folder, self.experiment.config.keep_last)
@@ -422,6 +476,8 @@ def reproduce(directory: str | Path) -> Metrics:
     experiment = build(runs.load_config(directory))
     run = shapes(experiment)
     like = {"agent": run.agent, "replay": run.replay, "key": run.key}
-    saved = checkpoint.restore(checkpoint.latest(runs.failure(directory)), like)
+    failed = checkpoint.latest(runs.failure(directory))
+    checkpoint.check_run(failed, runs.load_meta(directory).id)
+    saved = checkpoint.restore(failed, like)
     _, metrics = jax.jit(partial(update, experiment))(saved["agent"], saved["replay"], saved["key"])
     return metrics

@@ -232,7 +232,7 @@ def test_the_studys_commands_are_commands(trained, tmp_path):
         python, *module, name = (words := depth.command(study, number, seed))[:4]
         assert (Path(python).is_file(), module, name) == (True, ["-m", "goalward"], "train")
         args = tyro.cli(cli.Train, args=words[4:], default=cli._train_defaults(words[4:]))
-        directory, config = cli._directory_and_config(args)
+        directory, config = args.resume or args.out, cli._config(args)
         assert (config.network.depth, config.seed) == (number, seed)
         assert config.epochs * config.iterations_per_epoch * config.updates_per_iteration == study.updates
         assert envs.make(config.env).maze.walls.tolist() == envs.make(config.eval_env).maze.walls.tolist()

@@ -39,11 +39,12 @@ def whole(tmp_path_factory):
 def session(tmp_path):
     """A run in memory that has begun."""
     directory = tmp_path / "run"
-    runs.create(directory, toy.config(), "cpu")
-    session = train.Session(train.build(toy.config()), directory)
-    session.begin()
-    yield session
-    session.close()
+    experiment = train.build(toy.config())
+    with runs.new(directory, toy.config(), "cpu", train.env_versions(experiment)):
+        session = train.Session(experiment, directory)
+        session.begin()
+        yield session
+        session.close()
 
 
 def test_reports_come_once_before_and_once_after_each_iteration(whole):

@@ -1,6 +1,5 @@
 """The quickstart: the U-maze from scratch, with a table and pictures of what was learned."""
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,11 +11,11 @@ import numpy as np
 
 from goalward import runs
 from goalward.config import PRESETS, TrainConfig, from_dict
-from goalward.evaluate import summarise
+from goalward.evaluate import Evaluation, summarise
 from goalward.experiments import figures
 from goalward.policy import load_run
 from goalward.progress import print_evaluation, print_summary, show
-from goalward.train import Experiment, evaluator, train
+from goalward.train import Experiment, Run, evaluator, train
 
 TIME_LIMIT = 150.0  # seconds of training, compilation included
 TARGET = 0.99  # success rate of an evaluation that ends training early
@@ -47,29 +46,35 @@ def run(
     show(train(settings, directory, should_stop=enough), settings, directory, quiet=quiet)
     if should_stop():
         raise KeyboardInterrupt
-    experiment, state = load_run(directory)
-    keys = jax.random.split(jax.random.key(seed + 1), EPISODES)
-    episodes, (_, obs) = evaluator(experiment, record=True)(state.agent, keys)
-    evaluation = summarise(episodes, experiment.env.spec.episode_length)
-    _draw(directory, experiment, state.agent, np.asarray(obs[:, :TRACKS]), np.asarray(episodes.goal[:TRACKS]))
-    summary = {
-        "success_rate": evaluation.success_rate,
-        "time_at_goal": evaluation.time_at_goal,
-        "seconds": round(time.monotonic() - begun, 1),
-        "env_steps": int(state.env_steps),
-        "updates": int(state.updates),
-    }
-    runs.save_summary(directory, summary)
+    with runs.lock(directory):  # another quickstart must not replace what this one draws
+        evaluation, state = _evaluate_and_draw(directory, seed)
+        summary = {
+            "success_rate": evaluation.success_rate,
+            "time_at_goal": evaluation.time_at_goal,
+            "seconds": round(time.monotonic() - begun, 1),
+            "env_steps": int(state.env_steps),
+            "updates": int(state.updates),
+        }
+        runs.save_summary(directory, summary)
     if not quiet:
         print_evaluation(evaluation, f"{settings.env}, {EPISODES} new episodes")
         print_summary(summary, [str(directory / name) for name in PICTURES])
     return summary
 
 
+def _evaluate_and_draw(directory: Path, seed: int) -> tuple[Evaluation, Run]:
+    """Evaluate the latest policy on starts and goals of its own, and draw what it did."""
+    experiment, run = load_run(directory)
+    keys = jax.random.split(jax.random.key(seed + 1), EPISODES)
+    episodes, (_, obs) = evaluator(experiment, record=True)(run.agent, keys)
+    _draw(directory, experiment, run.agent, np.asarray(obs[:, :TRACKS]), np.asarray(episodes.goal[:TRACKS]))
+    return summarise(episodes, experiment.env.spec.episode_length), run
+
+
 def _clear(directory: Path, settings: TrainConfig) -> None:
-    """Remove an earlier quickstart, and nothing else."""
+    """Remove an earlier quickstart, and nothing else. Raises `UserError` while it is still running."""
     if runs.is_run(directory) and replace(runs.load_config(directory), seed=settings.seed) == settings:
-        shutil.rmtree(directory)
+        runs.clear(directory)
 
 
 def _is_solved(directory: Path) -> bool:
@@ -78,7 +83,7 @@ def _is_solved(directory: Path) -> bool:
 
 def _draw(directory: Path, experiment: Experiment, agent: Any, obs: np.ndarray, goals: np.ndarray) -> None:
     maze = figures.maze_of(experiment)
-    curve, distance, tracks, moving = (directory / name for name in PICTURES)
+    curve, distance, tracks, moving = (runs.picture(directory, name) for name in PICTURES)
     figures.learning_curve(runs.read_metrics(directory), curve)
     near, far = maze.pairs[0, 1], figures.farthest_goal(maze)
     figures.distance_map(experiment, agent, [near, far], distance)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Key
 from matplotlib.figure import Figure
 from PIL import Image
 
-from goalward import envs
+from goalward import envs, runs
 from goalward.envs import core
 from goalward.envs.maze import Maze
 from goalward.errors import UserError
@@ -52,7 +52,9 @@ def render(
     the next. Point mazes are drawn, all episodes at once, and know neither views nor sizes. Raises `UserError`
     for what is out of range and for a directory without a run, `MachineError` where nothing can be drawn.
     """
-    path = directory / VIDEO if out is None else out
+    path = runs.picture(directory, VIDEO) if out is None else out
+    if out is None:
+        runs.picture(directory, _paths(path).name)
     _check(episodes, view, width, height, every)
     experiment, run = load_run(directory, best=best)
     env = experiment.eval_env
