@@ -77,10 +77,10 @@ def test_of_many_who_start_in_one_directory_one_does(tmp_path):
     assert all("in use" in end or "exists" in end for end in ends if isinstance(end, str))
 
 
-def test_a_live_quickstart_is_not_replaced(tmp_path, monkeypatch):
+def test_a_live_quickstart_is_not_replaced(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "config", lambda seed: toy.config(seed=seed))
-    directory = tmp_path / "quickstart"
-    reports = train.train(toy.config(), directory)
+    directory = toy.copy(trained, tmp_path / "quickstart")
+    reports = train.train(toy.epochs(3), directory, resume=True)
     next(reports)
     before = toy.contents(directory)
     with pytest.raises(UserError, match=f"{directory} is in use by another process"):
