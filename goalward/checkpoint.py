@@ -7,7 +7,6 @@ array) and `manifest.json` (SHA-256 of every file). It is written beside its fin
 import contextlib
 import hashlib
 import json
-import math
 import os
 import shutil
 import zipfile
@@ -195,7 +194,7 @@ def _some(folder: Path) -> list[Saved]:
 
 def _rank(saved: Saved) -> tuple[float, int]:
     score: Any = saved.state.get("score")
-    is_score = type(score) in (int, float) and not math.isnan(score)
+    is_score = type(score) in (int, float) and abs(score) < files.HUGE  # which NaN is not
     return (score if is_score else float("-inf"), saved.iteration)
 
 

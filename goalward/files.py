@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from goalward.errors import UserError
 
+HUGE = 2**63  # what no number that we write comes to
 # A pipe is opened without waiting for who writes to it; a link that took a file's place just now is an error.
 _SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 

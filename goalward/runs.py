@@ -42,7 +42,6 @@ _PACKAGES = ("goalward", "jax", "jaxlib", "equinox", "optax", "numpy", "mujoco")
 
 # What a row of metrics.jsonl holds at least: whole numbers, which grow from row to row, and others.
 _COUNTS = ("iteration", "env_steps", "updates")
-_HUGE = 2**63  # what no number of ours comes to
 _FIGURES = (
     "seconds", "success_rate", "final_success", "time_at_goal", "time_at_goal_fraction", "final_distance"
 )  # fmt: skip
@@ -336,7 +335,7 @@ def _check_row(row: Any, last: Mapping[str, Any]) -> None:
         raise ValueError(f"{row!r:.40} is not an evaluation")
     for name in (*_COUNTS, *_FIGURES):
         value: Any = row.get(name)
-        if type(value) not in ((int,) if name in _COUNTS else (int, float)) or not abs(value) < _HUGE:
+        if type(value) not in ((int,) if name in _COUNTS else (int, float)) or not abs(value) < files.HUGE:
             raise ValueError(f"{name} is {value!r:.40}, not a number as it should be")
         if name in _COUNTS and value <= last[name]:
             raise ValueError(f"{name} is {value}, after {last[name]} in the row before")

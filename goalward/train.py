@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray
 
-from goalward import agents, checkpoint, envs, replay, runs
+from goalward import agents, checkpoint, envs, files, replay, runs
 from goalward.config import TrainConfig
 from goalward.envs import core
 from goalward.errors import DivergedError, UserError
@@ -352,7 +352,7 @@ def restore(experiment: Experiment, saved: checkpoint.Saved, meta: runs.Meta) ->
 def _number(saved: checkpoint.Saved, name: str) -> float:
     """A number of a checkpoint's state, at least 0. Raises `UserError` if it is none."""
     value: Any = saved.state.get(name)
-    if type(value) not in (int, float) or not 0 <= value < math.inf:
+    if type(value) not in (int, float) or not 0 <= value < files.HUGE:
         raise UserError(
             f"checkpoint {saved.path} is damaged: {name} in its state is {value!r:.40}; "
             f"remove the folder {saved.path} to fall back to the checkpoint before it"

@@ -248,6 +248,8 @@ def test_rows_that_are_none_are_refused_with_their_line(run, tmp_path, line, tol
         ({"seconds": None}, "seconds in its state is None"),
         ({"seconds": "long"}, "seconds in its state is 'long'"),
         ({"seconds": float("nan")}, "seconds in its state is nan"),
+        ({"seconds": 10**400}, "seconds in its state is 1000"),
+        ({"score": 10**400}, "score in its state is 1000"),
         ({"score": [1]}, "score in its state is [1]"),
         ({"run": "another"}, "is of another run"),
         ({"run": 7}, "is of another run"),
@@ -257,6 +259,7 @@ def test_rows_that_are_none_are_refused_with_their_line(run, tmp_path, line, tol
 def test_a_state_that_is_none_is_refused(run, changes, told):
     toy.change_state(toy.latest(run), changes)
     refuse(run, str(toy.latest(run).path), told)
+    assert checkpoint.best(runs.checkpoints(run)) == min(checkpoint.list_saved(runs.checkpoints(run)))
 
 
 def test_a_checkpoint_of_another_run_is_refused(run, tmp_path, capsys):
