@@ -18,6 +18,7 @@ from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
 from goalward.envs.settings import check
 
 TIMESTEP, SUBSTEPS = 0.01, 5  # 0.05 s a step
+VERSION = 2  # since 2 it weighs and touches as in JaxGCRL
 TOTAL_MASS = 14.0 - 0.6311  # kg: JaxGCRL's model weighs 14, of which its goal, a body there, takes its share
 UNTOUCHED = ("torso", "bshin", "fshin")  # geoms that sink through the ground, as there
 
@@ -67,7 +68,7 @@ def cheetah(name: str, settings: CheetahSettings) -> Task:
     spec = reach_spec(
         model, obs_dim, slice(0, 1), settings.episode_length, settings.goal_threshold, shifts=((0,),)
     )
-    return Task(name, model, SUBSTEPS, spec, reset, observe, markers)
+    return Task(name, model, SUBSTEPS, spec, reset, observe, markers, version=VERSION)
 
 
 TASKS: dict[str, tuple[Callable[[str, Any], Task], Any]] = {"cheetah": (cheetah, CheetahSettings())}

@@ -24,6 +24,7 @@ from goalward.envs.settings import check
 
 # 0.03 s a step, as what is in force in scaling-crl; 10 steps of 0.003 s take 1.7 times as long.
 TIMESTEP, SUBSTEPS = 0.005, 6
+VERSION = 2  # of all tasks here: since 2 contacts and observations are those of scaling-crl
 QPOS, QVEL, LINKS, TORQUES = 24, 23, 11, 17
 HEALTHY_Z = (1.0, 2.0)  # the torso's height, outside of which an episode ends
 GOAL_Z = 1.25
@@ -161,6 +162,7 @@ def _task(
         terminated=terminated,
         reads=("cinert", "cvel", "ctrl"),
         maze=maze,
+        version=VERSION,
     )
 
 

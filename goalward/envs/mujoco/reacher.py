@@ -20,6 +20,7 @@ from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
 from goalward.envs.settings import check
 
 TIMESTEP, SUBSTEPS = 0.01, 4  # 0.04 s a step, as what is in force in scaling-crl
+VERSION = 2  # since 2 its gear is 25
 GEAR = 25.0  # N m at an action of 1, as in force in scaling-crl; Gymnasium's and JaxGCRL's is 200
 FINGERTIP_Z = 0.01
 
@@ -64,7 +65,16 @@ def reacher(name: str, settings: ReacherSettings) -> Task:
 
     task_spec = reach_spec(model, 10, slice(4, 7), settings.episode_length, settings.goal_threshold)
     return Task(
-        name, model, SUBSTEPS, task_spec, reset, observe, markers, reads=("sensordata",), constant=(6, 9)
+        name,
+        model,
+        SUBSTEPS,
+        task_spec,
+        reset,
+        observe,
+        markers,
+        reads=("sensordata",),
+        constant=(6, 9),
+        version=VERSION,
     )
 
 
