@@ -364,7 +364,7 @@ def run_eval(args: Eval) -> None:
     use_compilation_cache()
     evaluation = policy.evaluate(args.run, env=args.env, episodes=args.episodes, best=args.best)
     if args.json:
-        print(json.dumps(evaluation._asdict()))
+        print(json.dumps(evaluation))
     else:
         progress.print_evaluation(evaluation, str(args.run))
 

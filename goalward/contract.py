@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from goalward.envs import core
-from goalward.rollout import collector, compiled, starter
+from goalward.rollout import Act, collector, compiled, starter
 from goalward.types import Trajectory
 
 HELD = 4  # steps that a random action is held, so that worlds go somewhere
@@ -55,7 +55,7 @@ def check(env: core.Env, *, worlds: int = 16, steps: int | None = None, seed: in
     """
     length = 2 * (env.spec.episode_length + 3) if steps is None else steps
     half = -(-length // 2)
-    start, collect = starter(env), collector(env, _act(env), resample_goals=True)
+    start, collect = starter(env), collector(env, random_act(env), resample_goals=True)
     looker = Looker(compiled(env, start), compiled(env, collect))
     look = _look(looker, worlds, half, seed)
     rows, problems = look.rows, []
@@ -74,8 +74,8 @@ def check(env: core.Env, *, worlds: int = 16, steps: int | None = None, seed: in
     )
 
 
-def _act(env: core.Env) -> Callable[..., Array]:
-    """Random actions; a key that repeats makes an action that is held."""
+def random_act(env: core.Env) -> Act:
+    """Make the policy of random actions. A key that is given again repeats an action: here for `HELD` steps."""
 
     def act(_: Any, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         del goal

@@ -11,8 +11,9 @@ from jaxtyping import Array, Key
 from goalward.envs import core
 from goalward.rollout import starter, unroller
 
-# (context, obs (M, D), goal (M, G)) -> action (M, A); the context is what changes between calls, the agent
-Policy = Callable[[Any, Array, Array], Array]
+# (context, obs (M, D), goal (M, G), t) -> action (M, A) of step t; the context is what changes between calls,
+# such as the agent
+Policy = Callable[[Any, Array, Array, Array], Array]
 
 
 # Above so many different goals, a table by goal tells nobody anything.
@@ -47,7 +48,7 @@ def episode_runner(
         return at_goal, (worlds.state, obs) if record else ()
 
     def turn(context: Any, worlds: core.Worlds, t: Array) -> tuple[core.Order, Any]:
-        action = policy(context, core.observe(env, worlds), worlds.goal)
+        action = policy(context, core.observe(env, worlds), worlds.goal, t)
         return core.order_once(env, worlds, action), look(worlds, t)
 
     def sum_up(worlds: core.Worlds, looks: Any) -> tuple[Episodes, Any]:

@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike
 
 from goalward import checkpoint, envs, runs
 from goalward.errors import UserError
-from goalward.evaluate import Evaluation, summarise
+from goalward.evaluate import summarise
 from goalward.train import (
     Experiment,
     Run,
     build,
+    chance_level,
     check_alike,
     evaluation_keys,
     evaluator,
@@ -69,10 +70,12 @@ def load_run(directory: Path, *, best: bool = False) -> tuple[Experiment, Run]:
 
 def evaluate(
     directory: Path, *, env: str | None = None, episodes: int | None = None, best: bool = False
-) -> Evaluation:
+) -> dict[str, Any]:
     """Evaluate a run's latest (or best) policy, on its own evaluation environment or on `env`.
 
-    Starts and goals are those of the run's own evaluations. Raises `UserError` for what does not fit.
+    Gives what an `Evaluation` holds by name, and beside it what random actions achieve in the same episodes,
+    by names that start with `random_`. Starts and goals are those of the run's own evaluations. Raises
+    `UserError` for what does not fit.
     """
     if episodes is not None and episodes < 1:
         raise UserError(f"episodes is {episodes}; it must be at least 1")
@@ -83,4 +86,5 @@ def evaluate(
         experiment = experiment._replace(eval_env=other)
     keys = evaluation_keys(experiment.config, episodes)
     table, _ = evaluator(experiment)(run.agent, keys)
-    return summarise(table, experiment.eval_env.spec.episode_length)
+    evaluation = summarise(table, experiment.eval_env.spec.episode_length)
+    return evaluation._asdict() | chance_level(experiment)(keys)

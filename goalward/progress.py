@@ -2,7 +2,7 @@
 
 import datetime
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from rich.table import Table
 
 from goalward.config import TrainConfig
 from goalward.contract import Findings
-from goalward.evaluate import Evaluation
 from goalward.plan import Plan
 from goalward.profile import Profile
 from goalward.train import Report
@@ -28,7 +27,7 @@ def show(
     console = Console(quiet=quiet, highlight=False)
     columns = (
         TextColumn("[bold]{task.fields[stage]}"),
-        BarColumn(bar_width=30),
+        BarColumn(bar_width=10),
         TextColumn("{task.percentage:3.0f}%  {task.fields[rates]}  left"),
         TimeRemainingColumn(compact=True),
     )
@@ -43,36 +42,57 @@ def show(
         for report in reports:
             bar.update(task, completed=report.iteration, stage=f"epoch {report.epoch}/{config.epochs}")
             if last is None:
-                title = f"{config.env}, depth {config.network.depth}, seed {config.seed} → {directory}"
-                console.print(title, style="bold", soft_wrap=True)
-            else:
+                console.print(f"{config.env}, depth {config.network.depth}, seed {config.seed}", style="bold")
+                console.print(f"→ {directory}", style="bold", soft_wrap=True)
+            elif _is_typical(last, report, config):
                 bar.update(task, rates=_rates(last, report))
             if report.evaluation is not None:
+                if evaluated is None:
+                    console.print(*_heading(report), sep="\n", soft_wrap=True)
                 evaluated = report.row()
-                console.print(_line(report, config), soft_wrap=True)
+                console.print(_epoch(report, config), soft_wrap=True)
             last = report
     if last is None:
         console.print(f"nothing to do: all {config.epochs} epochs are done; --epochs with more goes on")
     return evaluated
 
 
+def _is_typical(last: Report, report: Report, config: TrainConfig) -> bool:
+    """Whether the time between two reports holds no compilation, and no evaluation but where each has one.
+
+    An iteration compiles in the first one of a session, which follows the report of no updates or none at all.
+    """
+    return last.updates > 0 and (report.evaluation is None or config.iterations_per_epoch == 1)
+
+
 def _rates(last: Report, report: Report) -> str:
     seconds = max(report.seconds - last.seconds, 1e-9)
     steps = (report.env_steps - last.env_steps) / seconds
-    return f"{steps:,.0f} env steps/s  {(report.updates - last.updates) / seconds:,.0f} updates/s"
+    return f"{steps:,.0f} steps/s  {(report.updates - last.updates) / seconds:,.0f} updates/s"
 
 
-def _line(report: Report, config: TrainConfig) -> str:
-    evaluation = report.evaluation
-    assert evaluation is not None  # noqa: S101  # the caller has looked
-    width = len(str(config.epochs))
-    return (
-        f"epoch {report.epoch:{width}}/{config.epochs}  {report.env_steps:>11,} env steps  "
-        f"{report.updates:>8,} updates  {report.seconds:6.0f} s  success {evaluation.success_rate:4.2f}  "
-        f"at goal {evaluation.time_at_goal:6.1f} ({evaluation.time_at_goal_fraction:4.2f})  "
-        f"distance {evaluation.final_distance:5.2f}"
-        + (f"  {report.faults} physics faults" if report.faults else "")
-    )
+def _heading(report: Report) -> list[str]:
+    """The heading of the table of epochs, and what random actions achieve as its first line."""
+    names = ("epoch", "env steps", "updates", "seconds", "success", "at goal", "distance")
+    return [_line(*names), _line("random", "", "", "", *_means(report.chance, "random_"))]
+
+
+def _epoch(report: Report, config: TrainConfig) -> str:
+    counts = f"{report.env_steps:,}", f"{report.updates:,}", f"{report.seconds:.0f}"
+    line = _line(f"{report.epoch}/{config.epochs}", *counts, *_means(report.row()))
+    return line + (f"  {report.faults} faults" if report.faults else "")
+
+
+def _line(*cells: str) -> str:
+    """A line of the table of epochs, which grows while it is printed; with faults it fits 80 columns."""
+    widths = (9, 14, 11, 8, 8, 8, 9)
+    return "".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+
+
+def _means(row: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Success rate, share of the time at the goal and final distance; – for what a row lacks."""
+    names = ("success_rate", "time_at_goal_fraction", "final_distance")
+    return [f"{row[prefix + name]:.2f}" if prefix + name in row else "–" for name in names]
 
 
 def print_plan(plan: Plan, config: TrainConfig) -> None:
@@ -121,31 +141,38 @@ def print_profile(profile: Profile, folder: Path) -> None:
     console.print(f"traces, for TensorBoard's profile plugin or ui.perfetto.dev: {folder}", soft_wrap=True)
 
 
-def print_evaluation(evaluation: Evaluation, title: str) -> None:
-    """Print an evaluation as a table, a row for each goal and one for all."""
+def print_evaluation(evaluation: Mapping[str, Any], title: str) -> None:
+    """Print an evaluation as a table: a row for each goal, one for all, one for random actions."""
     table = Table(title=title)
     for name in ("goal", "episodes", "success", "at the end", "time at goal", "final distance"):
         table.add_column(name, justify="right", no_wrap=name == "goal")
-    for row in evaluation.by_goal:
+    for row in evaluation["by_goal"]:
         table.add_row("(" + ", ".join(f"{x:.2f}" for x in row["goal"]) + ")", *_cells(row))
     table.add_section()
-    table.add_row("all", *_cells(evaluation._asdict()), style="bold")
+    table.add_row("all", *_cells(evaluation), style="bold")
+    random = {
+        name.removeprefix("random_"): value for name, value in evaluation.items() if name.startswith("random_")
+    }
+    table.add_row("random actions", *_cells(evaluation | random))
     Console().print(table)
 
 
-def print_summary(summary: dict[str, Any], pictures: list[str]) -> None:
-    """Print the figures of a summary and where its pictures are."""
+def print_summary(summary: Mapping[str, Any], pictures: Iterable[Path], following: Iterable[str]) -> None:
+    """Print the figures of a summary, where its pictures are, and commands that may follow."""
     console = Console(highlight=False)
     console.print(
-        f"success rate {summary['success_rate']:.2f}, time at goal {summary['time_at_goal']:.0f} steps, after "
-        f"{summary['env_steps']:,} env steps and {summary['updates']:,} updates in {summary['seconds']:.0f} s",
-        soft_wrap=True,
+        f"success rate {summary['success_rate']:.2f}, time at goal {summary['time_at_goal']:.0f} steps;\n"
+        f"random actions: {summary['random_success_rate']:.2f}, {summary['random_time_at_goal']:.0f} steps;\n"
+        f"{summary['env_steps']:,} env steps and {summary['updates']:,} updates in {summary['seconds']:.0f} s"
     )
     for path in pictures:
         console.print(f"  {path}", soft_wrap=True)
+    console.print("what next:")
+    for command in following:
+        console.print(f"  {command}", soft_wrap=True)
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: Mapping[str, Any]) -> list[str]:
     shares = [f"{row[name]:.2f}" for name in ("success_rate", "final_success")]
     return [str(row["episodes"]), *shares, f"{row['time_at_goal']:.1f}", f"{row['final_distance']:.2f}"]
 
@@ -158,9 +185,8 @@ def print_findings(findings: Findings, name: str) -> None:
     if not findings.problems:
         console.print(f"{name} keeps its promises")
     console.print(
-        f"random actions: {findings.random_success:.1%} of {findings.episodes} episodes reach their goal; "
-        f"of all steps {findings.random_time_at_goal:.2%} are at it; {findings.faults} physics faults",
-        soft_wrap=True,
+        f"random actions: {findings.random_success:.1%} of {findings.episodes} episodes reach their goal;\n"
+        f"of all steps {findings.random_time_at_goal:.2%} are at it; {findings.faults} physics faults"
     )
 
 

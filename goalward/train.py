@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray
 
-from goalward import agents, checkpoint, envs, files, replay, runs
+from goalward import agents, checkpoint, contract, envs, files, replay, runs
 from goalward.config import TrainConfig
 from goalward.envs import core
 from goalward.errors import DivergedError, UserError
@@ -24,7 +24,7 @@ from goalward.rollout import collector, compiled, starter
 from goalward.types import Batch, EnvSpec, Metrics, Trajectory
 
 # Keys of evaluations, and of what else looks on, are streams of their own: training draws none of them.
-EVALUATION_STREAM, NORMS_STREAM = 0x6576616C, 0x6E6F726D
+EVALUATION_STREAM, NORMS_STREAM, CHANCE_STREAM = 0x6576616C, 0x6E6F726D, 0x6C75636B
 
 
 class Experiment(NamedTuple):
@@ -208,7 +208,35 @@ def evaluator(
     With `record` it also gives states and observations after each step, leaves (K, M, …).
     """
     env = experiment.eval_env
-    return compiled(env, episode_runner(env, experiment.agent.act_greedily, record=record))
+
+    def act(agent: Any, obs: Array, goal: Array, t: Array) -> Array:
+        del t
+        return experiment.agent.act_greedily(agent, obs, goal)
+
+    return compiled(env, episode_runner(env, act, record=record))
+
+
+def chance_level(experiment: Experiment) -> Callable[[Key[Array, " M"]], dict[str, float]]:
+    """Make the function of keys (M,) that says what chance achieves in the episodes of an evaluation.
+
+    It gives means of an evaluation by their names, each with `random_` before it. The actions are the random
+    ones of `contract.check`; they depend on the run's seed alone.
+    """
+    env = experiment.eval_env
+    random_act = contract.random_act(env)
+
+    def act(key: PRNGKeyArray, obs: Array, goal: Array, t: Array) -> Array:
+        return random_act(None, obs, goal, jax.random.fold_in(key, t // contract.HELD))
+
+    run = compiled(env, episode_runner(env, act))
+    root = jax.random.fold_in(jax.random.key(experiment.config.seed), CHANCE_STREAM)
+
+    def chance(keys: Key[Array, " M"]) -> dict[str, float]:
+        episodes, _ = run(root, keys)
+        means = summarise(episodes, env.spec.episode_length)._asdict()
+        return {f"random_{name}": value for name, value in means.items() if isinstance(value, float)}
+
+    return chance
 
 
 def evaluation_keys(config: TrainConfig, episodes: int | None = None) -> Key[Array, " M"]:
@@ -236,11 +264,13 @@ class Report(NamedTuple):
     metrics: dict[str, float]  # means over the iteration's updates
     evaluation: Evaluation | None  # at the end of an epoch
     block_norms: dict[str, list[float]]  # likewise, if the configuration asks for them
+    chance: dict[str, float]  # what random actions achieve in the episodes of the evaluation; none if not known
 
     def row(self) -> dict[str, Any]:
         """Flat names and values, for tables."""
         head = {name: getattr(self, name) for name in Report._fields[:6]}
-        return head | self.metrics | (self.evaluation._asdict() if self.evaluation else {}) | self.block_norms
+        evaluation = self.evaluation._asdict() | self.chance if self.evaluation else {}
+        return head | self.metrics | evaluation | self.block_norms
 
 
 class Programs(NamedTuple):
@@ -250,6 +280,7 @@ class Programs(NamedTuple):
     iteration: Callable[[Run], tuple[Run, Metrics]]
     inspect: Callable[[Metrics], tuple[Metrics, Array]]
     evaluate: Callable[[Any, Array], tuple[Episodes, Any]]
+    chance: Callable[[Array], dict[str, float]]
     block_norms: Callable[[Run], Metrics]
 
 
@@ -274,7 +305,7 @@ def compile_programs(experiment: Experiment, profiler: Profiler | None = None) -
     evaluate = (trace.clock if experiment.eval_env.engine else trace.program)("evaluate", evaluate, 1)
     norms = jax.jit(partial(block_norms, experiment))
     gather = compiled(experiment.env, gather, donate_argnums=0)
-    return Programs(gather, whole, jax.jit(inspect), evaluate, norms)
+    return Programs(gather, whole, jax.jit(inspect), evaluate, chance_level(experiment), norms)
 
 
 def train(
@@ -376,6 +407,10 @@ class Session:
         if checkpoint.list_saved(self._folder):
             self._restore(checkpoint.latest(self._folder))
         self._recorder = runs.Recorder(directory, self._saved_iteration)
+        recorded = runs.read_metrics(directory)[:1]  # of a run that is resumed; old versions recorded no chance
+        self._chance = {
+            name: value for row in recorded for name, value in row.items() if name.startswith("random_")
+        }
 
     def _restore(self, saved: checkpoint.Saved) -> None:
         self.run = restore(self.experiment, saved, self._meta)
@@ -403,11 +438,12 @@ class Session:
         return self.iteration // self.experiment.config.iterations_per_epoch
 
     def begin(self) -> Report:
-        """Start from the seed: fill the replay, then evaluate the policy nobody has trained yet."""
+        """Start from the seed: fill the replay, then evaluate random actions and the policy nobody has trained."""
         config = self.experiment.config
         self.run = init(self.experiment)
         for _ in range(-(-config.prefill_rows // config.steps_per_iteration)):
             self.run, _ = self.programs.gather(self.run)
+        self._chance = self.programs.chance(evaluation_keys(config))
         return self.finish_epoch({})
 
     def check(self, metrics: Metrics, key: PRNGKeyArray) -> dict[str, float]:
@@ -441,7 +477,8 @@ class Session:
             norms = {name: norm.tolist() for name, norm in self.programs.block_norms(self.run).items()}
         engine = self.experiment.env.engine
         faults = int(jnp.sum(engine.faults(self.run.worlds.state))) if engine else 0
-        return Report(self.epoch, self.iteration, *counts, seconds, faults, metrics, evaluation, norms)
+        chance = self._chance if evaluation else {}
+        return Report(self.epoch, self.iteration, *counts, seconds, faults, metrics, evaluation, norms, chance)
 
     def finish_epoch(self, metrics: dict[str, float]) -> Report:
         """Evaluate, record, and save."""

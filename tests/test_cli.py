@@ -271,10 +271,21 @@ def test_training_as_json_prints_one_object_and_nothing_else(command, trained, t
 def test_training_prints_a_line_an_epoch(command, run):
     code, out, _ = command("train", "--resume", run, "--epochs", 4)
     assert code == 0
-    lines = " ".join(out.split())
-    for epoch, row in zip((3, 4), runs.read_metrics(run)[-2:], strict=True):
-        assert f"epoch {epoch}/4 {row['env_steps']} env steps {row['updates']} updates" in lines
-        assert f"success {row['success_rate']:.2f} at goal {row['time_at_goal']:.1f}" in lines
+    title, place, heading, random, *lines = out.splitlines()
+    assert title == "point_u_maze, depth 2, seed 0"
+    assert place == f"→ {run}"
+    assert max(map(len, (heading, random, *lines))) <= 80 - len("  9999 faults")
+    rows = runs.read_metrics(run)
+    means = ("success_rate", "time_at_goal_fraction", "final_distance")
+    assert random.split() == ["random", *(f"{rows[0][f'random_{name}']:.2f}" for name in means)]
+    for line, epoch, row in zip(lines, (3, 4), rows[-2:], strict=True):
+        counts = [f"{row[name]:,}" for name in ("env_steps", "updates")]
+        told = [f"{epoch}/4", *counts, f"{row['seconds']:.0f}", *(f"{row[name]:.2f}" for name in means)]
+        assert line.split() == told
+        # Every cell stands below the end of its name.
+        assert [end.end() for end in re.finditer(r"\S+", line)][-3:] == [
+            heading.index(name) + len(name) for name in ("success", "at goal", "distance")
+        ]
     assert runs.load_config(run) == toy.config()
     assert "nothing to do" in command("train", "--resume", run)[1]
 
@@ -295,7 +306,10 @@ def test_evaluations_hold_the_figures(command, run):
     code, out, error = command("eval", run)
     assert (code, error) == (0, "")
     cells = out.split("│")
-    for row in [*result["by_goal"], result]:
+    assert "random actions" in out
+    random = {name.removeprefix("random_"): value for name, value in result.items() if "random_" in name}
+    assert {"success_rate", "time_at_goal", "final_distance"} < random.keys()
+    for row in [*result["by_goal"], result, result | random]:
         for figure in (f"{row['success_rate']:.2f}", f"{row['time_at_goal']:.1f}", str(row["episodes"])):
             assert any(cell.strip() == figure for cell in cells)
     few = json.loads(command("eval", run, "--episodes", 2, "--best", "--json")[1])
@@ -337,9 +351,13 @@ def test_on_a_terminal_lines_are_printed_above_the_bar(tmp_path):
     os.close(ours)
     assert process.wait() == 0
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n")
-    reported = [row for row in text.splitlines() if "success" in row]
-    assert [row.split()[:2] for row in reported] == [["epoch", f"{n}/2"] for n in range(3)], text
+    reported = [row.split()[0] for row in text.splitlines() if re.match(r" +\d/2 ", row)]
+    assert reported == ["0/2", "1/2", "2/2"], text
     assert "updates/s" in text
+    bars = [row.rstrip() for row in text.splitlines() if "left" in row]
+    assert bars
+    assert max(map(len, bars)) <= 80
+    assert all(row.count("left") == 1 and not row.endswith("left") for row in bars), "nothing is cut off"
 
 
 def test_plan_prints_a_table_or_json(command):

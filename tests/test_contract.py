@@ -50,7 +50,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
     looks = []
     for threads in (1, 2, 5):
         env = engine.make(task, threads)
-        looker = contract.Looker(contract.starter(env), contract.collector(env, contract._act(env), True))
+        looker = contract.Looker(contract.starter(env), contract.collector(env, contract.random_act(env), True))
         looks.append(contract._look(looker, worlds=7, half=20, seed=3))
     assert contract._equal(looks[0], looks[1])
     assert contract._equal(looks[0], looks[2])
@@ -73,7 +73,7 @@ def test_wrong_sizes_are_told():
 
 def look_of(env):
     looker = contract.Looker(
-        jax.jit(contract.starter(env)), jax.jit(contract.collector(env, contract._act(env), True))
+        jax.jit(contract.starter(env)), jax.jit(contract.collector(env, contract.random_act(env), True))
     )
     return contract._look(looker, 8, 20, 0).rows
 

@@ -130,6 +130,10 @@ def test_the_quickstart_trains_draws_and_sums_up(small, tmp_path, capsys):
     assert (summary["env_steps"], summary["updates"]) == (320, 12)
     assert 0 < summary["seconds"] < 60
     assert f"success rate {summary['success_rate']:.2f}" in out
+    assert f"random actions: {summary['random_success_rate']:.2f}, " in out
+    assert max(map(len, out.split(str(directory), 1)[0].splitlines())) <= 80
+    for command in quickstart.NEXT:
+        assert f"  {command}\n" in out
     for name in quickstart.PICTURES:
         assert_picture(directory / name, frames=20 if name.endswith("gif") else 1)
         assert name in out.replace("\n", "")

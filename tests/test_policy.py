@@ -87,8 +87,8 @@ def test_a_policy_is_evaluated_on_other_goals_of_its_maze(trained):
     same = policy.evaluate(trained, env="point_u_maze", episodes=16)
     assert same == ours
     other = policy.evaluate(trained, env="point_u_maze_single_eval", episodes=16)
-    assert other.episodes == 16
-    assert len(ours.by_goal) > len(other.by_goal) == 1
+    assert other["episodes"] == 16
+    assert len(ours["by_goal"]) > len(other["by_goal"]) == 1
     with pytest.raises(UserError, match="env point_u4_maze has another maze than point_u_maze"):
         policy.evaluate(trained, env="point_u4_maze")
 

@@ -78,7 +78,7 @@ def test_a_straight_walk_to_the_next_cell_has_a_known_time_at_goal():
     """Steps of 0.2 over one cell of 1.0: 0.8, 0.6, then 0.4 < 0.5, from the third step on."""
     settings = {"episode_length": 10, "start_noise": 0.0}
     env = envs.make("point_u3_maze_gen_1f", settings)
-    run = jax.jit(episode_runner(env, lambda _, obs, goal: 4 * (goal - obs), record=True))
+    run = jax.jit(episode_runner(env, lambda _, obs, goal, t: 4 * (goal - obs), record=True))
     episodes, (_, obs) = run(None, jax.random.split(jax.random.key(0), 32))
     assert obs.shape == (10, 32, 2)
     np.testing.assert_array_equal(episodes.time_at_goal, 8)
@@ -90,7 +90,7 @@ def test_a_straight_walk_to_the_next_cell_has_a_known_time_at_goal():
 
 def test_a_terminated_world_stays_where_it_ended_and_is_at_no_goal_after_that():
     env = line()._replace(reset=lambda key: (jnp.zeros(1), jnp.full(1, END)))
-    run = jax.jit(episode_runner(env, lambda action, obs, goal: action, record=True))
+    run = jax.jit(episode_runner(env, lambda action, obs, goal, t: action, record=True))
     keys = jax.random.split(jax.random.key(0), 3)
     # The first reaches the end, where the goal is, at step 2; the second at step 4; the third stays just short.
     episodes, (_, obs) = run(jnp.array([[1.0], [0.5], [0.36]]), keys)

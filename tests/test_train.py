@@ -17,7 +17,7 @@ import pytest
 import toy
 from tensorboardX.proto.event_pb2 import Event
 
-from goalward import checkpoint, policy, replay, runs, train
+from goalward import checkpoint, contract, policy, replay, runs, train
 from goalward.errors import DivergedError, UserError
 
 EVALUATED = {"success_rate", "final_success", "time_at_goal", "time_at_goal_fraction", "final_distance"}
@@ -218,9 +218,29 @@ def test_evaluations_have_the_same_starts_and_goals_each_time(whole, trained):
     assert all(g == goals[0] for g in goals)
     assert all(c == counts[0] for c in counts)
     last = runs.read_metrics(trained)[-1]
-    again = policy.evaluate(trained)._asdict()
+    again = policy.evaluate(trained)
     assert [entry["goal"] for entry in again["by_goal"]] == goals[0]
-    assert {name: again[name] for name in EVALUATED} == pytest.approx({name: last[name] for name in EVALUATED})
+    told = EVALUATED | {f"random_{name}" for name in EVALUATED}
+    assert {name: again[name] for name in told} == pytest.approx({name: last[name] for name in told})
+
+
+def test_chance_is_what_check_env_finds_and_stays_as_it_was_measured_first(whole, trained, tmp_path):
+    """Beside it, old runs go on without."""
+    experiment = train.build(toy.config(env_settings={"episode_length": 40}))
+    found = contract.check(experiment.env, worlds=256)
+    chance = train.chance_level(experiment)(train.evaluation_keys(experiment.config, 512))
+    assert 0.1 < found.random_success < 0.9
+    assert chance["random_success_rate"] == pytest.approx(found.random_success, abs=0.08)
+    assert chance["random_time_at_goal_fraction"] == pytest.approx(found.random_time_at_goal, abs=0.05)
+    rows = runs.read_metrics(whole[0])
+    assert len({row["random_final_distance"] for row in rows}) == 1
+    assert all(f"random_{name}" in row for name in EVALUATED for row in rows)
+    old = toy.copy(trained, tmp_path / "old")
+    path = old / "metrics.jsonl"
+    rows = [{n: row[n] for n in row if "random" not in n} for row in runs.read_metrics(old)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (report,) = (report for report in toy.run(old, toy.epochs(3), resume=True) if report.evaluation)
+    assert (report.epoch, report.chance) == (3, {})
 
 
 def test_block_norms_are_recorded_on_request_and_change_nothing_else(trained, tmp_path):

@@ -11,16 +11,21 @@ import numpy as np
 
 from goalward import runs
 from goalward.config import PRESETS, TrainConfig, from_dict
-from goalward.evaluate import Evaluation, summarise
+from goalward.evaluate import summarise
 from goalward.experiments import figures
 from goalward.policy import load_run
 from goalward.progress import print_evaluation, print_summary, show
-from goalward.train import Experiment, Run, evaluator, train
+from goalward.train import Experiment, Run, chance_level, evaluator, train
 
 TIME_LIMIT = 150.0  # seconds of training, compilation included
 TARGET = 0.99  # success rate of an evaluation that ends training early
 EPISODES = 256  # of the final evaluation, with starts and goals that no evaluation before had
 TRACKS = 48  # episodes in the pictures
+SUMMED_UP = ("success_rate", "time_at_goal", "random_success_rate", "random_time_at_goal")
+NEXT = (
+    "goalward train arm_reach --out runs/reach    # an arm learns to reach any point",
+    "goalward envs                                # all that can be learned",
+)
 PICTURES = ("learning_curve.png", "distance.png", "trajectories.png", "animation.gif")
 
 
@@ -49,8 +54,7 @@ def run(
     with runs.lock(directory):  # another quickstart must not replace what this one draws
         evaluation, state = _evaluate_and_draw(directory, seed)
         summary = {
-            "success_rate": evaluation.success_rate,
-            "time_at_goal": evaluation.time_at_goal,
+            **{name: evaluation[name] for name in SUMMED_UP},
             "seconds": round(time.monotonic() - begun, 1),
             "env_steps": int(state.env_steps),
             "updates": int(state.updates),
@@ -58,17 +62,18 @@ def run(
         runs.save_summary(directory, summary)
     if not quiet:
         print_evaluation(evaluation, f"{settings.env}, {EPISODES} new episodes")
-        print_summary(summary, [str(directory / name) for name in PICTURES])
+        print_summary(summary, [directory / name for name in PICTURES], NEXT)
     return summary
 
 
-def _evaluate_and_draw(directory: Path, seed: int) -> tuple[Evaluation, Run]:
-    """Evaluate the latest policy on starts and goals of its own, and draw what it did."""
+def _evaluate_and_draw(directory: Path, seed: int) -> tuple[dict[str, Any], Run]:
+    """Evaluate the latest policy, and random actions, on starts and goals of their own; draw what it did."""
     experiment, run = load_run(directory)
     keys = jax.random.split(jax.random.key(seed + 1), EPISODES)
     episodes, (_, obs) = evaluator(experiment, record=True)(run.agent, keys)
     _draw(directory, experiment, run.agent, np.asarray(obs[:, :TRACKS]), np.asarray(episodes.goal[:TRACKS]))
-    return summarise(episodes, experiment.env.spec.episode_length), run
+    evaluation = summarise(episodes, experiment.env.spec.episode_length)._asdict()
+    return evaluation | chance_level(experiment)(keys), run
 
 
 def _clear(directory: Path, settings: TrainConfig) -> None:
