@@ -13,6 +13,8 @@ _HOME = {"TrainConfig": "goalward.config", "load_policy": "goalward.policy"}
 
 def __getattr__(name: str) -> Any:
     """Load a public name at its first use, so that `import goalward` stays quick."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("goalward")
     if name not in _HOME:
         raise AttributeError(f"module 'goalward' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -4,6 +4,7 @@ import difflib
 import json
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import tyro
 
+import goalward
 from goalward.config import CRLConfig, NetworkConfig, Settings, TrainConfig, from_dict, merge, preset
 from goalward.errors import DivergedError, MachineError, UserError
 
 if TYPE_CHECKING:
     from goalward.profile import Profiler
 
+HELP_WIDTH = 80  # of the list of commands, in columns
 DESCRIPTION = "Train agents to reach any commanded goal, by contrastive RL with very deep networks."
 
 
@@ -42,7 +45,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Plan:
-    """Say what a run will cost, from a few seconds of measurement: memory, arithmetic, rates, time."""
+    """Say what a run will cost, from some ten seconds of measurement: memory, arithmetic, rates, time."""
 
     config: Path | None = None
     """File of settings, JSON or TOML. Flags win over it, it wins over the preset."""
@@ -75,6 +78,8 @@ class Envs:
 
     pictures: Path | None = None
     """Draw the start of an episode of each environment into this folder."""
+    force: bool = False
+    """Replace a picture that is there already."""
     json: bool = False
     """Print JSON."""
 
@@ -115,6 +120,8 @@ class Render:
     """Height in pixels, even."""
     every: int | None = None
     """Steps from one frame to the next; by default real time, or faster where a GIF would be too long."""
+    force: bool = False
+    """Replace a file of --out's name that is there already."""
     json: bool = False
     """Print the names of the files as JSON."""
 
@@ -127,6 +134,8 @@ class Curves:
     """Run directories."""
     out: Path = Path("curves.png")
     """Picture to write, such as .png, .pdf or .svg."""
+    force: bool = False
+    """Replace a picture that is there already."""
     json: bool = False
     """Print all evaluations as JSON, in place of the table."""
 
@@ -160,6 +169,9 @@ def main(argv: list[str] | None = None) -> None:
         if not words or words[0] in ("-h", "--help"):
             print(_help())
             return
+        if words[0] == "--version":
+            print(f"goalward {goalward.__version__}")
+            return
         name, rest = words[0], words[1:]
         if name not in _COMMANDS:
             near = difflib.get_close_matches(name, _COMMANDS, n=1)
@@ -188,10 +200,14 @@ def use_compilation_cache() -> None:
 
 
 def _help() -> str:
-    lines = [f"  {name:<12}{(kind.__doc__ or '').splitlines()[0]}" for name, (kind, _) in _COMMANDS.items()]
-    return "\n".join(
-        ["usage: goalward COMMAND …", "", DESCRIPTION, "", *lines, "", "`goalward COMMAND --help` tells more."]
-    )
+    commands = [
+        textwrap.fill((kind.__doc__ or "").splitlines()[0], HELP_WIDTH, initial_indent=f"  {name:<12}",
+                      subsequent_indent=" " * 14)
+        for name, (kind, _) in _COMMANDS.items()
+    ]  # fmt: skip
+    more = "`goalward COMMAND --help` tells more, `goalward --version` the version."
+    description = textwrap.fill(DESCRIPTION, HELP_WIDTH)
+    return "\n".join(["usage: goalward COMMAND …", "", description, "", *commands, "", more])
 
 
 def _train_defaults(words: list[str]) -> Train:
@@ -350,7 +366,8 @@ def run_plan(args: Plan) -> None:
     from goalward import plan, progress
 
     use_compilation_cache()
-    planned = plan.plan(args.settings)
+    with progress.busy("compiling and measuring: some ten seconds, more for deep networks"):
+        planned = plan.plan(args.settings)
     if args.json:
         print(json.dumps(planned.asdict()))
     else:
@@ -376,7 +393,7 @@ def run_envs(args: Envs) -> None:
     if args.pictures is not None:
         from goalward.experiments.render import gallery
 
-        _tell_files(gallery(envs.names(), args.pictures), as_json=args.json)
+        _tell_files(gallery(envs.names(), args.pictures, force=args.force), as_json=args.json)
         return
     rows = envs.describe()
     if args.json:
@@ -408,7 +425,7 @@ def run_render(args: Render) -> None:
     use_compilation_cache()
     files = render(
         args.run, args.out, episodes=args.episodes, view=args.view, best=args.best,
-        width=args.width, height=args.height, every=args.every,
+        width=args.width, height=args.height, every=args.every, force=args.force,
     )  # fmt: skip
     _tell_files(files, as_json=args.json)
 
@@ -423,12 +440,13 @@ def run_curves(args: Curves) -> None:
     from goalward.experiments import curves
 
     loaded = curves.load(args.runs)
-    curves.draw(loaded, args.out)
+    curves.draw(loaded, args.out, force=args.force)
     if args.json:
         pairs = zip(args.runs, loaded, strict=True)
         print(json.dumps([{"run": str(path), "evaluations": curve.rows} for path, curve in pairs]))
     else:
         print(curves.table(loaded))
+    print(f"drawn: {args.out}", file=sys.stderr)  # the table may go to a file
 
 
 def run_digest(args: Digest) -> None:

@@ -3,6 +3,7 @@
 import datetime
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,11 @@ def _means(row: Mapping[str, Any], prefix: str = "") -> list[str]:
     return [f"{row[prefix + name]:.2f}" if prefix + name in row else "–" for name in names]
 
 
+def busy(what: str) -> AbstractContextManager[Any]:
+    """Say on a terminal what takes so long, beside a spinner on standard error."""
+    return Console(stderr=True, highlight=False).status(what)
+
+
 def print_plan(plan: Plan, config: TrainConfig) -> None:
     """Print what a run will cost as a table."""
     memory = plan.memory
@@ -153,7 +159,7 @@ def print_evaluation(evaluation: Mapping[str, Any], title: str) -> None:
     random = {
         name.removeprefix("random_"): value for name, value in evaluation.items() if name.startswith("random_")
     }
-    table.add_row("random actions", *_cells(evaluation | random))
+    table.add_row("random actions", *_cells({**evaluation, **random}))
     Console().print(table)
 
 
@@ -192,14 +198,17 @@ def print_findings(findings: Findings, name: str) -> None:
 
 def print_envs(rows: list[dict[str, Any]]) -> None:
     """Print the environments as a table, and their settings below it."""
-    table = Table()
-    for name in ("environment", "observation", "goal", "action", "episode"):
-        table.add_column(name, justify="left" if name == "environment" else "right")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("environment", no_wrap=True)
+    for name in ("obs", "goal", "action", "steps"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("what is to be done")
     for row in rows:
         sizes = [str(row[size]) for size in ("obs_dim", "goal_dim", "action_dim", "episode_length")]
-        table.add_row(row["name"], *sizes)
+        table.add_row(row["name"], *sizes, row["task"])
     console = Console(file=sys.stdout, highlight=False)
     console.print(table)
+    console.print("obs, goal, action: numbers in each; steps: of an episode")
     console.print("and {point,ant}_<u…u5>_maze_gen_1f2f…: starts and goals 1, 2, … cells apart")
     console.print("settings (--env-settings NAME=VALUE …), with their defaults:")
     kinds: dict[str, list[str]] = {}

@@ -112,9 +112,9 @@ def shapes(experiment: Experiment) -> Run:
     return jax.eval_shape(partial(blank, experiment))
 
 
-def init(experiment: Experiment) -> Run:
-    """The state before the first step; a function of the seed alone."""
-    run = jax.jit(partial(blank, experiment))()
+def init(experiment: Experiment, compiler_options: dict[str, Any] | None = None) -> Run:
+    """The state before the first step; a function of the seed alone, and of options that JAX compiles with."""
+    run = jax.jit(partial(blank, experiment), compiler_options=compiler_options)()
     start = compiled(experiment.env, starter(experiment.env))
     return run._replace(worlds=start(run.worlds.key))
 
@@ -438,7 +438,7 @@ class Session:
         return self.iteration // self.experiment.config.iterations_per_epoch
 
     def begin(self) -> Report:
-        """Start from the seed: fill the replay, then evaluate random actions and the policy nobody has trained."""
+        """Start from the seed: fill the replay, evaluate random actions and the untrained policy."""
         config = self.experiment.config
         self.run = init(self.experiment)
         for _ in range(-(-config.prefill_rows // config.steps_per_iteration)):

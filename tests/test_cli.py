@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,17 @@ print("loaded:", sorted({"jax", "equinox", "optax", "orbax", "matplotlib", "mujo
     assert result.stdout.count("code 2") == 1
     for name in ("train", "plan", "eval", "envs", "check-env", "render", "digest", "quickstart"):
         assert f"\n  {name} " in result.stdout
+    listed = result.stdout.split("code 0")[0].splitlines()
+    assert max(map(len, listed)) <= 80
+    assert not any(line.startswith(" " * 15) for line in listed), "what is wrapped stands below what it goes on"
+
+
+def test_the_version_is_told():
+    code = "import sys, goalward; print(goalward.__version__, 'jax' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.split() == [version("goalward"), "False"]
+    line = [sys.executable, "-m", "goalward", "--version"]
+    assert subprocess.check_output(line, text=True) == f"goalward {version('goalward')}\n"
 
 
 def test_the_module_and_the_script_are_the_same_command():
@@ -329,6 +341,11 @@ def test_environments_are_listed_with_their_sizes_and_settings(command):
     assert (code, error) == (0, "")
     assert all(row["name"] in table for row in rows)
     assert "step_size=0.2" in table
+    assert max(map(len, table.splitlines())) <= 80
+    tasks = {row["name"]: row["task"] for row in rows}
+    assert all(3 <= len(task.split()) <= 20 for task in tasks.values()), tasks
+    assert tasks["arm_reach"] == "Bring the end-effector to a point"
+    assert re.search(r"^arm_push_easy +17 +3 +5 +1000 Bring the cube to a place *$", table, re.MULTILINE)
 
 
 def test_equal_runs_have_equal_digests(command, run, trained):

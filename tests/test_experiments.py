@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import toy
 import tyro
+from matplotlib.figure import Figure
 from PIL import Image
 
 from goalward import cli, envs, runs
 from goalward.errors import UserError
-from goalward.experiments import depth, figures, quickstart
+from goalward.experiments import curves, depth, figures, quickstart
 from goalward.policy import load_run
 
 
@@ -39,11 +40,96 @@ def test_curves_of_several_runs_are_drawn_and_their_ends_told(trained, tmp_path,
     picture = tmp_path / "new" / "curves.png"
     cli.main(["curves", str(trained), str(trained), "--out", str(picture)])
     assert_picture(picture)
-    rows, row = runs.read_metrics(trained), capsys.readouterr().out.splitlines()[-1].split("|")
+    out, error = capsys.readouterr()
+    assert error == f"drawn: {picture}\n"
+    rows, row = runs.read_metrics(trained), out.splitlines()[-1].split("|")
     assert [cell.strip() for cell in row[1:5]] == [
         "`point_u_maze`", "0", f"{rows[-1]['env_steps']:,}", f"{rows[-1]['updates']:,}"
     ]  # fmt: skip
-    assert row[-2].strip() == f"{rows[0]['final_distance']:.2f} → {rows[-1]['final_distance']:.2f}"
+    first, last = (rows[i]["final_distance"] for i in (0, -1))
+    assert row[-2].strip() == f"{first:.2f} → {last:.2f} ({rows[0]['random_final_distance']:.2f})"
+
+
+def run_of(first, *finals, **changes):
+    """Evaluations made by hand, after 0, 40, … steps; `first` is what random actions achieve, or None."""
+    chance = {} if first is None else {f"random_{name}": first for name in curves.MEASURES}
+    rows = [
+        {
+            "env_steps": 40 * i,
+            "updates": i,
+            "seconds": 60 * i,
+            **dict.fromkeys(curves.MEASURES, value),
+            **chance,
+        }
+        for i, value in enumerate(finals)
+    ]
+    return curves.Curve(toy.config(**changes), rows)
+
+
+def test_runs_are_told_apart_by_what_differs_between_them():
+    """By settings of any part; compared with runs on the same environment alone."""
+    settings = {"episode_length": 20, "goal_threshold": 0.3}
+    configs = [
+        toy.config(),
+        toy.config(seed=1, keep_last=7),
+        toy.config(network={"depth": 4}, crl={"discount": 0.9}),
+        toy.config(env_settings=settings),
+        toy.config(env="point_u2_maze", network={"depth": 8}),
+    ]
+    assert curves.differences(configs) == [
+        "depth=2, discount=0.95, goal_threshold=default",
+        "depth=2, discount=0.95, goal_threshold=default",
+        "depth=4, discount=0.9, goal_threshold=default",
+        "depth=2, discount=0.95, goal_threshold=0.3",
+        "",
+    ]
+    assert curves.differences(configs[:2]) == ["", ""]
+
+
+def test_the_table_of_curves_names_settings_and_chance():
+    head, _, *lines = curves.table([run_of(0.5, 0, 1), run_of(None, 0, 1, network={"depth": 4})]).splitlines()
+    assert head.split("|")[2].strip() == "settings"
+    assert [line.split("|")[2].strip() for line in lines] == ["depth=2", "depth=4"]
+    assert [line.split("|")[-2].strip() for line in lines] == ["0.00 → 1.00 (0.50)", "0.00 → 1.00 (–)"]
+
+
+def test_seeds_are_one_line_with_a_band_and_a_run_that_is_shorter_ends_both():
+    figure = Figure()
+    axes = figure.subplots()
+    alike = [run_of(0.5, 0, 0.2, 0.6, seed=0), run_of(0.7, 0, 0.4, seed=3)]
+    groups = curves._groups([*alike, run_of(0.6, 1, 1, 0.9, network={"depth": 8})])
+    assert list(groups) == ["depth=2; seeds 0, 3: mean, lowest,\nhighest", "depth=8; seed 0"]
+    curves._draw_groups(axes, groups, "success_rate")
+    lines = {line.get_label(): line for line in axes.get_lines() if not line.get_label().startswith("_")}
+    assert list(lines) == [*groups, "random actions"]
+    shared, alone, random = lines.values()
+    np.testing.assert_allclose(shared.get_xydata(), [[0, 0], [40, 0.3]])
+    np.testing.assert_allclose(alone.get_xydata(), [[0, 1], [40, 1], [80, 0.9]])
+    np.testing.assert_allclose(random.get_ydata(), 0.6)
+    (band,) = axes.collections
+    corners = {tuple(np.round(point, 6)) for point in band.get_paths()[0].vertices}
+    assert corners == {(0, 0), (40, 0.2), (40, 0.4)}
+
+
+@pytest.mark.parametrize(
+    "line", ["curves RUN --out OUT.png", "render RUN --out OUT.gif", "envs --pictures OUT"]
+)
+def test_what_is_there_is_replaced_only_when_told_to(trained, tmp_path, monkeypatch, capsys, line):
+    monkeypatch.setattr(envs, "names", lambda: ["point_u_maze"])
+    words = line.replace("RUN", str(trained)).replace("OUT", str(tmp_path / "out")).split()
+    cli.main(words)
+    made = toy.contents(tmp_path)
+    for name in made:
+        (tmp_path / name).write_text("mine")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(words)
+    assert exit_.value.code == 2
+    assert "exists; name another place, or replace it with --force" in capsys.readouterr().err
+    assert set(toy.contents(tmp_path).values()) == {b"mine"}
+    cli.main([*words, "--force"])
+    assert toy.contents(tmp_path).keys() == made.keys()
+    assert b"mine" not in toy.contents(tmp_path).values()
 
 
 def test_curves_are_printed_as_json_too(trained, tmp_path, capsys):
@@ -210,8 +296,7 @@ def test_the_table_has_a_row_a_depth():
 def test_the_figures_of_the_study_are_drawn(trained, tmp_path):
     depth.draw_curves(CURVES, tmp_path / "curves.png")
     assert_picture(tmp_path / "curves.png")
-    curves = [each._replace(directory=trained) for each in CURVES]
-    depth.draw_maps(curves, tmp_path / "maps.png")
+    depth.draw_maps([each._replace(directory=trained) for each in CURVES], tmp_path / "maps.png")
     assert_picture(tmp_path / "maps.png")
 
 

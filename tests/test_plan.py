@@ -70,8 +70,8 @@ def test_a_plan_adds_up(planned):
     assert planned.updates_per_second == pytest.approx(toy.UPDATES / iteration)
     assert planned.env_steps_per_second == pytest.approx(toy.STEPS / iteration)
     assert planned.gflops_per_second == pytest.approx(planned.update_flops / speed.update / 1e9)
-    # Two rounds fill the replay; three evaluations are 4 episodes of 20 steps, a round is 4 worlds of 10.
-    rounds = (2 + 3 * 2) * speed.collect
+    # Two rounds fill the replay; four evaluations are 4 episodes of 20 steps, a round is 4 worlds of 10.
+    rounds = (2 + 4 * 2) * speed.collect
     assert planned.seconds == pytest.approx(speed.compile + rounds + 6 * iteration)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,13 +58,20 @@ def default_settings(name: str) -> Any:
     return tasks[name if name in tasks else "ant_u_maze"][1]
 
 
+def summary(name: str) -> str:
+    """What is to be done in an environment that exists: the docstring of what builds it, to its first stop."""
+    build = point.make if name.startswith("point_") else _mujoco().builder(name)
+    return re.split("[.:;]", build.__doc__ or "")[0]
+
+
 def describe() -> list[dict[str, Any]]:
-    """One row an environment: name, sizes, version, default settings."""
+    """One row an environment: name, what is to be done, sizes, version, default settings."""
     rows = []
     for name in names():
         env = make(name)
         spec = env.spec
         sizes = {size: getattr(spec, size) for size in ("obs_dim", "goal_dim", "action_dim", "episode_length")}
         settings = dataclasses.asdict(default_settings(name))
-        rows.append({"name": name, **sizes, "version": env.version, "settings": settings})
+        told = {"name": name, "task": summary(name)}
+        rows.append({**told, **sizes, "version": env.version, "settings": settings})
     return rows

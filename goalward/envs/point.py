@@ -53,7 +53,7 @@ class PointState(NamedTuple):
 
 
 def make(name: str, maze: Maze, settings: PointSettings) -> Env:
-    """Build a point maze.
+    """Slide to a cell of a maze. The layout is a point maze's.
 
     Observation: position (2), then velocity (2) with inertia, centred and scaled to about ± 2.
     Goal: position (2) in the same frame. Action (2): velocity, or acceleration with inertia, over its limit.

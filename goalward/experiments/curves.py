@@ -1,9 +1,12 @@
-"""Learning curves of runs: a column for each environment, a line for each run, and a table."""
+"""Learning curves of runs, a column for each environment, and a table. Seeds of equal settings share a line."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
@@ -11,7 +14,7 @@ from matplotlib.ticker import EngFormatter
 from goalward import runs
 from goalward.config import TrainConfig
 from goalward.errors import UserError
-from goalward.experiments.figures import tidy
+from goalward.experiments.figures import check_new, tidy
 from goalward.experiments.tables import markdown
 
 # What is drawn, from top to bottom: the metric and its label.
@@ -20,6 +23,9 @@ MEASURES = {
     "time_at_goal_fraction": "time at goal, share",
     "final_distance": "final distance",
 }
+# Settings that tell no runs apart: the panel names the environment, the others do not change what is learned.
+UNTOLD = ("env", "seed", "keep_last", "block_norms")
+LABEL_WIDTH = 38  # characters in a line of the legend
 
 
 class Curve(NamedTuple):
@@ -40,45 +46,119 @@ def load(directories: Sequence[Path]) -> list[Curve]:
     return curves
 
 
+def differences(configs: Sequence[TrainConfig]) -> list[str]:
+    """What tells each configuration from others on its environment, such as "depth=4, discount=0.95".
+
+    Settings go by the names of their flags, those of the environment by their own; one that only other runs
+    give has its default.
+    """
+    flat = [_flat(asdict(config)) for config in configs]
+    told = []
+    for config, values in zip(configs, flat, strict=True):
+        peers = [other for other, peer in zip(flat, configs, strict=True) if peer.env == config.env]
+        names = list(dict.fromkeys(name for peer in peers for name in peer if name not in UNTOLD))
+        differing = [name for name in names if any(peer.get(name) != values.get(name) for peer in peers)]
+        told.append(", ".join(f"{name}={values.get(name, 'default')}" for name in differing))
+    return told
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings by their own names, which are unique but for those of environments."""
+    flat = {}
+    for name, value in values.items():
+        flat |= _flat(value) if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
 def table(curves: Sequence[Curve]) -> str:
-    """Markdown: of each run its first evaluation, before learning, and its last."""
+    """Markdown: of each run its first evaluation, before learning, its last, and (in brackets) random ones."""
+    told = differences([curve.config for curve in curves])
     lines = []
-    for config, rows in curves:
+    for (config, rows), difference in zip(curves, told, strict=True):
         first, last = rows[0], rows[-1]
         numbers = [f"{last['env_steps']:,}", f"{last['updates']:,}", f"{last['seconds'] / 60:.0f}"]
-        changes = [f"{first[name]:.2f} → {last[name]:.2f}" for name in MEASURES]
-        lines.append([f"`{config.env}`", str(config.seed), *numbers, *changes])
-    head = ["environment", "seed", "env steps", "updates", "minutes", *MEASURES.values()]
-    return markdown(head, lines)
+        changes = [f"{first[name]:.2f} → {last[name]:.2f} ({_chance(last, name)})" for name in MEASURES]
+        lines.append([f"`{config.env}`", difference, str(config.seed), *numbers, *changes])
+    head = ["environment", "settings", "seed", "env steps", "updates", "minutes", *MEASURES.values()]
+    if not any(told):
+        head.remove("settings")
+        lines = [[env, *rest] for env, _, *rest in lines]
+    return markdown([*head[:-3], *(f"{name} (random)" for name in head[-3:])], lines)
 
 
-def draw(curves: Sequence[Curve], path: Path) -> None:
-    """Each measure over environment steps, in a row of its own. Raises `UserError` for an unknown suffix."""
+def _chance(row: Mapping[str, Any], measure: str) -> str:
+    chance = row.get(f"random_{measure}")
+    return "–" if chance is None else f"{chance:.2f}"
+
+
+def draw(curves: Sequence[Curve], path: Path, *, force: bool = False) -> None:
+    """Each measure over environment steps, in a row of its own.
+
+    Runs that differ by seed alone are a thin line each, their mean a thick one, with a band from the lowest to
+    the highest. Random actions are a dotted line. Raises `UserError` for an unknown suffix and, without
+    `force`, for a file that is there already.
+    """
     names = list(dict.fromkeys(curve.config.env for curve in curves))
-    figure = Figure(figsize=(3.2 * len(names) + 0.6, 6.4), layout="constrained")
+    figure = Figure(figsize=(3.2 * len(names) + 0.6, 6.8), layout="constrained")
     kinds = figure.canvas.get_supported_filetypes()
     if path.suffix.lower().removeprefix(".") not in kinds:
         raise UserError(f"out is {path}; pictures are written as .{', .'.join(sorted(kinds))}")
+    check_new([path], force=force)
     panels = figure.subplots(len(MEASURES), len(names), sharex="col", squeeze=False)
     for column, name in zip(panels.T, names, strict=True):
+        groups = _groups([curve for curve in curves if curve.config.env == name])
         column[0].set_title(name)
         for axes, measure in zip(column, MEASURES, strict=True):
-            _draw_lines(axes, [curve for curve in curves if curve.config.env == name], measure)
+            _draw_groups(axes, groups, measure)
         column[-1].set(xlabel="environment steps")
-        column[0].legend(frameon=False, fontsize="small", loc="upper left")
+        column[-1].legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.3))
     for axes, label in zip(panels[:, 0], MEASURES.values(), strict=True):
         axes.set_ylabel(label)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
 
-def _draw_lines(axes: Axes, curves: Sequence[Curve], measure: str) -> None:
-    for config, rows in curves:
-        steps = [row["env_steps"] for row in rows]
-        axes.plot(steps, [row[measure] for row in rows], linewidth=1.4, label=f"seed {config.seed}")
+def _groups(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
+    """Runs on one environment that differ by seed alone, by a label that names settings and seeds."""
+    by_setting: dict[str, list[Curve]] = {}
+    for curve, setting in zip(curves, differences([curve.config for curve in curves]), strict=True):
+        by_setting.setdefault(setting, []).append(curve)
+    return {_label(setting, group): group for setting, group in by_setting.items()}
+
+
+def _label(setting: str, group: Sequence[Curve]) -> str:
+    seeds = sorted(curve.config.seed for curve in group)
+    which = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    label = f"{setting}; {which}" if setting else which
+    return textwrap.fill(f"{label}: mean, lowest, highest" if len(seeds) > 1 else label, LABEL_WIDTH)
+
+
+def _draw_groups(axes: Axes, groups: Mapping[str, Sequence[Curve]], measure: str) -> None:
+    for i, (label, group) in enumerate(groups.items()):
+        colour = f"C{i % 10}"
+        thin: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.5} if len(group) > 1 else {"label": label}
+        for _, rows in group:
+            axes.plot([row["env_steps"] for row in rows], [row[measure] for row in rows], color=colour, **thin)
+        if len(group) > 1:
+            # Up to where all have come; they were evaluated after equally many steps.
+            shared = range(min(len(rows) for _, rows in group))
+            steps = [group[0].rows[k]["env_steps"] for k in shared]
+            values = np.array([[rows[k][measure] for k in shared] for _, rows in group])
+            axes.plot(steps, values.mean(axis=0), color=colour, linewidth=1.8, label=label)
+            axes.fill_between(
+                steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0
+            )
+    _draw_chance(axes, [curve for group in groups.values() for curve in group], measure)
     if measure == "final_distance":
         axes.set_ylim(bottom=0)
     else:
         axes.set_ylim(-0.03, 1.03)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     tidy(axes)
+
+
+def _draw_chance(axes: Axes, curves: Sequence[Curve], measure: str) -> None:
+    """The mean over runs of what random actions achieve, where it is recorded."""
+    found = [rows[-1][f"random_{measure}"] for _, rows in curves if f"random_{measure}" in rows[-1]]
+    if found:
+        axes.axhline(float(np.mean(found)), color="black", linestyle=":", linewidth=1, label="random actions")

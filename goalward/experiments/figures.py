@@ -1,6 +1,6 @@
 """Pictures of what an agent learned in a maze."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,24 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter
 
 from goalward.envs.maze import Maze
 from goalward.envs.maze import distances as distances_from
 from goalward.envs.point import from_cells, to_cells
+from goalward.errors import UserError
 from goalward.train import Experiment
 
 WALL, GOAL = "#3b3f45", "#d1495b"
 PER_CELL = 12  # points of a distance map along a cell's side
+
+
+def check_new(paths: Iterable[Path], *, force: bool) -> None:
+    """Raise `UserError` if there is a file of one of these names already, unless it may be replaced."""
+    for path in paths:
+        if path.exists() and not force:
+            raise UserError(f"{path} exists; name another place, or replace it with --force")
 
 
 def learning_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -30,6 +39,10 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     steps = [row["env_steps"] for row in rows]
     axes.plot(steps, [row["success_rate"] for row in rows], label="success rate", color="#1b6ca8")
     axes.plot(steps, [row["time_at_goal_fraction"] for row in rows], label="time at goal", color="#edae49")
+    for name, colour in (("success_rate", "#1b6ca8"), ("time_at_goal_fraction", "#edae49")):
+        chance = [row[f"random_{name}"] for row in rows if f"random_{name}" in row][:1]
+        for level in chance:  # none in runs of old versions
+            axes.axhline(level, color=colour, linestyle=":", linewidth=1.2, label="by random actions")
     axes.set(xlabel="environment steps", ylabel="share of episodes, of steps", ylim=(0, 1.03))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.legend(loc="lower right", frameon=False)
@@ -61,7 +74,7 @@ def distances(experiment: Experiment, agent: Any, goal_cell: np.ndarray) -> np.n
 
 
 def draw_distances(axes: Axes, experiment: Experiment, agent: Any, goal_cell: np.ndarray) -> None:
-    """Paint `distances` with contour lines, walls and the goal."""
+    """Paint `distances` with contour lines, walls, the goal and where episodes start."""
     maze, values = maze_of(experiment), distances(experiment, agent, goal_cell)
     rows, columns = maze.walls.shape
     extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
@@ -69,7 +82,32 @@ def draw_distances(axes: Axes, experiment: Experiment, agent: Any, goal_cell: np
     image = axes.imshow(values, extent=extent, cmap="viridis_r", interpolation="bilinear")
     axes.contour(values, levels=12, extent=extent, origin="upper", colors="white", linewidths=0.6, alpha=0.7)
     axes.plot(goal_cell[1], goal_cell[0], "*", color=GOAL, markersize=14, markeredgecolor="white")
+    _name(axes, goal_cell, "goal")
+    for start in np.unique(maze.pairs[:, 0], axis=0):
+        axes.plot(start[1], start[0], "o", color="black", markersize=6, markeredgecolor="white")
+        _name(axes, start, "start")
     axes.figure.colorbar(image, ax=axes, shrink=0.8, label="learned distance −f")
+
+
+def _name(axes: Axes, cell: np.ndarray, text: str) -> None:
+    """Write a word below the middle of a cell, readable on any ground."""
+    outline = [withStroke(linewidth=2.5, foreground="black")]
+    axes.annotate(
+        text, (cell[1], cell[0]), (0, -9), textcoords="offset points", ha="center", va="top",
+        color="white", fontsize="small", path_effects=outline,
+    )  # fmt: skip
+
+
+def goal_name(maze: Maze, goal_cell: np.ndarray) -> str:
+    """A goal as tables of evaluations name it, and how far from the nearest start it is."""
+    place = ", ".join(f"{x:.2f}" for x in from_cells(maze, goal_cell))
+    ways = [_way(maze, start, goal) for start, goal in maze.pairs.tolist() if goal == goal_cell.tolist()]
+    return f"goal ({place}), {min(ways)} cells from the start"
+
+
+def _way(maze: Maze, start: list[int], goal: list[int]) -> int:
+    """Cells to walk from one to the other."""
+    return int(distances_from(maze.walls, (start[0], start[1]))[tuple(goal)])
 
 
 def draw_walls(axes: Axes, maze: Maze) -> None:
@@ -88,6 +126,7 @@ def distance_map(experiment: Experiment, agent: Any, goal_cells: Sequence[np.nda
     figure = Figure(figsize=(4.4 * len(goal_cells), 3.8), layout="constrained")
     for axes, cell in zip(np.atleast_1d(figure.subplots(1, len(goal_cells))), goal_cells, strict=True):
         draw_distances(axes, experiment, agent, cell)
+        axes.set_title(goal_name(maze_of(experiment), cell), fontsize="medium")
     figure.savefig(path, dpi=150)
 
 
@@ -101,7 +140,8 @@ def trajectories(maze: Maze, obs: np.ndarray, goals: np.ndarray, path: Path) -> 
         axes.plot(track[:, 1], track[:, 0], color=colour, linewidth=1.2, alpha=0.8)
     _mark_goals(axes, maze, goals, colours)
     start = to_cells(maze, obs[0, :, :2])
-    axes.plot(start[:, 1], start[:, 0], "o", color="black", markersize=3, label="start")
+    axes.plot(start[:, 1], start[:, 0], "o", color="black", markersize=3)
+    axes.set_title(f"{obs.shape[1]} episodes, in the colours of their goals; dots: starts", fontsize="medium")
     figure.savefig(path, dpi=150)
 
 
@@ -143,7 +183,5 @@ def maze_of(experiment: Experiment) -> Maze:
 
 def farthest_goal(maze: Maze) -> np.ndarray:
     """The goal cell with the longest way from its start, (2,)."""
-    ways = [
-        distances_from(maze.walls, (row, column))[tuple(goal)] for (row, column), goal in maze.pairs.tolist()
-    ]
+    ways = [_way(maze, start, goal) for start, goal in maze.pairs.tolist()]
     return maze.pairs[int(np.argmax(ways)), 1]

@@ -15,6 +15,7 @@ from goalward.envs import core
 from goalward.envs.maze import Maze
 from goalward.errors import UserError
 from goalward.experiments import figures
+from goalward.experiments.figures import check_new
 from goalward.policy import load_run
 from goalward.rollout import starter
 from goalward.train import Experiment, evaluation_keys, evaluator
@@ -45,12 +46,15 @@ def render(
     width: int = 480,
     height: int = 360,
     every: int | None = None,
+    force: bool = False,
 ) -> list[Path]:
     """Show some greedy episodes of a run in one video, one after the other; the files that were written.
 
     Of a task with a maze there is a picture of all paths too. `every` is the number of steps from one frame to
-    the next. Point mazes are drawn, all episodes at once, and know neither views nor sizes. Raises `UserError`
-    for what is out of range and for a directory without a run, `MachineError` where nothing can be drawn.
+    the next. Point mazes are drawn, all episodes at once, and know neither views nor sizes. In the run
+    directory an earlier video is replaced, elsewhere only with `force`. Raises `UserError` for what is out of
+    range, for a file that is there and for a directory without a run, `MachineError` where nothing can be
+    drawn.
     """
     path = runs.picture(directory, VIDEO) if out is None else out
     if out is None:
@@ -59,6 +63,7 @@ def render(
     experiment, run = load_run(directory, best=best)
     env = experiment.eval_env
     _check_name(path, env)
+    check_new([path, _paths(path)] if env.maze else [path], force=force or out is None)
     keys = evaluation_keys(experiment.config, episodes)
     table, (states, obs) = evaluator(experiment, record=True)(run.agent, keys)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,11 +171,15 @@ def pace_of(step: float, steps: int, path: Path, every: int | None) -> Pace:
     return Pace(every, float(np.clip(1 / (step * every), slowest, fastest)))
 
 
-def gallery(names: Sequence[str], folder: Path, *, width: int = 480, height: int = 360) -> list[Path]:
+def gallery(
+    names: Sequence[str], folder: Path, *, width: int = 480, height: int = 360, force: bool = False
+) -> list[Path]:
     """Draw the start of an episode of each environment, with its goal, to `folder`/NAME.png.
 
-    Raises `UserError` for an unknown name, `MachineError` where nothing can be drawn.
+    Raises `UserError` for an unknown name and, without `force`, for a file that is there already,
+    `MachineError` where nothing can be drawn.
     """
+    check_new([folder / f"{name}.png" for name in names], force=force)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name in names:

@@ -18,7 +18,11 @@ TASKS: dict[str, tuple[Callable[[str, Any], Task], Any]] = {
 }
 
 
+def builder(name: str) -> Callable[[str, Any], Task]:
+    """What builds the task of a name; its docstring says first what is to be done there."""
+    return TASKS[name][0] if name in TASKS else ant.ant_maze  # a generalisation split
+
+
 def make(name: str, settings: Any) -> Env:
     """Build the environment of a task, from its own settings."""
-    build = TASKS[name][0] if name in TASKS else ant.ant_maze  # a generalisation split
-    return engine.make(build(name, settings))
+    return engine.make(builder(name)(name, settings))
