@@ -198,6 +198,13 @@ def test_the_farthest_goal_is_the_one_with_the_longest_way(name, cell):
     np.testing.assert_array_equal(figures.farthest_goal(envs.make(f"point_{name}").maze), cell)
 
 
+def test_a_goal_is_named_as_in_tables_with_its_way(monkeypatch):
+    maze = envs.make("point_u_maze").maze
+    far, near = figures.farthest_goal(maze), maze.pairs[0, 1]
+    assert figures.goal_name(maze, far) == "goal (1.33, -1.33), 6 cells from the start"
+    assert figures.goal_name(maze, near) == "goal (-1.33, 0.00), 1 cell from the start"
+
+
 @pytest.fixture
 def small(monkeypatch):
     """The quickstart at toy size."""

@@ -37,15 +37,17 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     steps = [row["env_steps"] for row in rows]
-    axes.plot(steps, [row["success_rate"] for row in rows], label="success rate", color="#1b6ca8")
-    axes.plot(steps, [row["time_at_goal_fraction"] for row in rows], label="time at goal", color="#edae49")
-    for name, colour in (("success_rate", "#1b6ca8"), ("time_at_goal_fraction", "#edae49")):
-        chance = [row[f"random_{name}"] for row in rows if f"random_{name}" in row][:1]
-        for level in chance:  # none in runs of old versions
-            axes.axhline(level, color=colour, linestyle=":", linewidth=1.2, label="by random actions")
+    for name, label, colour in (
+        ("success_rate", "success rate", "#1b6ca8"),
+        ("time_at_goal_fraction", "time at goal", "#edae49"),
+    ):
+        axes.plot(steps, [row[name] for row in rows], label=label, color=colour)
+        # Runs of old versions recorded no chance.
+        for chance in [row[f"random_{name}"] for row in rows if f"random_{name}" in row][:1]:
+            axes.axhline(chance, color=colour, linestyle=":", linewidth=1.2, label=f"{label}, random actions")
     axes.set(xlabel="environment steps", ylabel="share of episodes, of steps", ylim=(0, 1.03))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.legend(loc="lower right", frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
     tidy(axes)
     figure.savefig(path, dpi=150)
 
@@ -102,7 +104,7 @@ def goal_name(maze: Maze, goal_cell: np.ndarray) -> str:
     """A goal as tables of evaluations name it, and how far from the nearest start it is."""
     place = ", ".join(f"{x:.2f}" for x in from_cells(maze, goal_cell))
     ways = [_way(maze, start, goal) for start, goal in maze.pairs.tolist() if goal == goal_cell.tolist()]
-    return f"goal ({place}), {min(ways)} cells from the start"
+    return f"goal ({place}), {min(ways)} cell{'s' * (min(ways) > 1)} from the start"
 
 
 def _way(maze: Maze, start: list[int], goal: list[int]) -> int:
