@@ -148,11 +148,12 @@ def print_profile(profile: Profile, folder: Path) -> None:
 
 
 def print_evaluation(evaluation: Mapping[str, Any], title: str) -> None:
-    """Print an evaluation as a table: a row for each goal, one for all, one for random actions."""
+    """Print an evaluation as a table: a row for each goal, if one comes twice; all; and chance."""
     table = Table(title=title)
     for name in ("goal", "episodes", "success", "at the end", "time at goal", "final distance"):
         table.add_column(name, justify="right", no_wrap=name == "goal")
-    for row in evaluation["by_goal"]:
+    repeats = len(evaluation["by_goal"]) < evaluation["episodes"]
+    for row in evaluation["by_goal"] if repeats else []:
         table.add_row("(" + ", ".join(f"{x:.2f}" for x in row["goal"]) + ")", *_cells(row))
     table.add_section()
     table.add_row("all", *_cells(evaluation), style="bold")

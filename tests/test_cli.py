@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import toy
 
-from goalward import checkpoint, runs, train
+from goalward import checkpoint, progress, runs, train
 from goalward.cli import main
 from goalward.errors import DivergedError, MachineError
 
@@ -321,11 +321,16 @@ def test_evaluations_hold_the_figures(command, run):
     assert "random actions" in out
     random = {name.removeprefix("random_"): value for name, value in result.items() if "random_" in name}
     assert {"success_rate", "time_at_goal", "final_distance"} < random.keys()
+    assert len(result["by_goal"]) < result["episodes"]
     for row in [*result["by_goal"], result, result | random]:
         for figure in (f"{row['success_rate']:.2f}", f"{row['time_at_goal']:.1f}", str(row["episodes"])):
             assert any(cell.strip() == figure for cell in cells)
     few = json.loads(command("eval", run, "--episodes", 2, "--best", "--json")[1])
     assert few["episodes"] == sum(row["episodes"] for row in few["by_goal"]) == 2
+    assert len(few["by_goal"]) == 2
+    assert "(" not in command("eval", run, "--episodes", 2)[1], (
+        "goals that all differ have no rows of their own"
+    )
 
 
 def test_environments_are_listed_with_their_sizes_and_settings(command):
@@ -375,6 +380,22 @@ def test_on_a_terminal_lines_are_printed_above_the_bar(tmp_path):
     assert bars
     assert max(map(len, bars)) <= 80
     assert all(row.count("left") == 1 and not row.endswith("left") for row in bars), "nothing is cut off"
+
+
+@pytest.mark.parametrize(
+    ("resume", "pairs"), [(False, [(1, 2), (3, 4), (4, 5)]), (True, [(7, 8)])], ids=["new", "resumed"]
+)
+def test_rates_count_neither_compilation_nor_evaluations(trained, tmp_path, monkeypatch, resume, pairs):
+    seen = []
+    monkeypatch.setattr(
+        progress, "_rates", lambda *reports: seen.append(tuple(each.iteration for each in reports)) or ""
+    )
+    directory, config = tmp_path / "run", toy.config()
+    if resume:
+        toy.copy(trained, directory)
+        config = toy.epochs(3)
+    progress.show(train.train(config, directory, resume=resume), config, directory, quiet=True)
+    assert seen == pairs
 
 
 def test_plan_prints_a_table_or_json(command):
