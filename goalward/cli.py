@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
@@ -45,7 +46,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Plan:
-    """Say what a run will cost, from some ten seconds of measurement: memory, arithmetic, rates, time."""
+    """Say what a run will cost in memory and time, from ten seconds of measurement."""
 
     config: Path | None = None
     """File of settings, JSON or TOML. Flags win over it, it wins over the preset."""
@@ -58,7 +59,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Eval:
-    """Evaluate a run's policy: success, time at goal and final distance, in all and by goal."""
+    """Evaluate a run's policy: success, time at goal, distance, in all and by goal."""
 
     run: tyro.conf.Positional[Path]
     """Run directory."""
@@ -86,7 +87,7 @@ class Envs:
 
 @dataclass(frozen=True)
 class CheckEnv:
-    """Take random actions in an environment: does it keep its promises, how often is a goal reached?"""
+    """Try random actions: are promises kept, and how often is a goal reached?"""
 
     env: tyro.conf.Positional[str]
     """Environment; `goalward envs` lists them."""
@@ -102,7 +103,7 @@ class CheckEnv:
 
 @dataclass(frozen=True)
 class Render:
-    """Show a run's policy: a video of some episodes and, in a maze, a picture of their paths."""
+    """Show a run's policy: a video and, in a maze, a picture of the paths."""
 
     run: tyro.conf.Positional[Path]
     """Run directory."""
@@ -128,7 +129,7 @@ class Render:
 
 @dataclass(frozen=True)
 class Curves:
-    """Draw the learning curves of runs, and print the first and last evaluation of each as a table."""
+    """Draw learning curves of runs, and print their first and last evaluations."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Run directories."""
@@ -152,7 +153,7 @@ class Digest:
 
 @dataclass(frozen=True)
 class Quickstart:
-    """Train a point in a U-shaped maze from scratch, in at most 3 minutes, and draw what it learned."""
+    """Learn a U-shaped maze from scratch in at most 3 minutes, and draw the result."""
 
     out: Path = Path("runs/quickstart")
     """Run directory; an earlier quickstart in it is replaced."""
@@ -180,7 +181,9 @@ def main(argv: list[str] | None = None) -> None:
         kind, run = _COMMANDS[name]
         defaults = {Train: _train_defaults, Plan: lambda words: Plan(settings=_settings(words))}
         default = defaults[kind](rest) if kind in defaults else tyro.MISSING_NONPROP
-        run(tyro.cli(kind, args=rest, prog=f"goalward {name}", default=default))
+        # Settings have a --no-… for each switch, as presets and files may have it on; other switches are off.
+        options = () if kind in defaults else (tyro.conf.FlagCreatePairsOff,)
+        run(tyro.cli(kind, args=rest, prog=f"goalward {name}", default=default, config=options))
 
 
 def use_compilation_cache() -> None:
@@ -200,11 +203,9 @@ def use_compilation_cache() -> None:
 
 
 def _help() -> str:
-    commands = [
-        textwrap.fill((kind.__doc__ or "").splitlines()[0], HELP_WIDTH, initial_indent=f"  {name:<12}",
-                      subsequent_indent=" " * 14)
-        for name, (kind, _) in _COMMANDS.items()
-    ]  # fmt: skip
+    wrap = partial(textwrap.fill, width=HELP_WIDTH, subsequent_indent=" " * 14)
+    told = {name: (kind.__doc__ or "").splitlines()[0] for name, (kind, _) in _COMMANDS.items()}
+    commands = [wrap(f"  {name:<12}{line}") for name, line in told.items()]
     more = "`goalward COMMAND --help` tells more, `goalward --version` the version."
     description = textwrap.fill(DESCRIPTION, HELP_WIDTH)
     return "\n".join(["usage: goalward COMMAND …", "", description, "", *commands, "", more])
