@@ -579,11 +579,11 @@ def test_a_run_of_a_point_is_animated_without_graphics(tmp_path, tmp_path_factor
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"episodes": 0}, "episodes is 0; it must be at least 1"),
+        ({"episodes": 0}, "episodes is 0; it must lie in 1 … 100"),
         ({"width": 101}, "width is 101; it must be an even number of 64 … 4096"),
         ({"height": 10000}, "height is 10000; it must be an even"),
         ({"height": 0}, "height is 0"),
-        ({"every": 0}, "every is 0; it must be at least 1"),
+        ({"every": 0}, "every is 0; it must lie in 1 …"),
         ({"view": "below"}, "view is 'below'; it must be one of auto, top, side"),
         ({}, "no run|not a run|is no"),
     ],

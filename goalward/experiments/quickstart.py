@@ -13,6 +13,7 @@ from goalward import runs
 from goalward.config import PRESETS, TrainConfig, from_dict
 from goalward.evaluate import Evaluation, summarise
 from goalward.experiments import figures
+from goalward.limits import SEEDS
 from goalward.policy import load_run
 from goalward.progress import print_evaluation, print_summary, show
 from goalward.train import Experiment, Run, evaluator, train
@@ -65,7 +66,7 @@ def run(
 def _evaluate_and_draw(directory: Path, seed: int) -> tuple[Evaluation, Run]:
     """Evaluate the latest policy on starts and goals of its own, and draw what it did."""
     experiment, run = load_run(directory)
-    keys = jax.random.split(jax.random.key(seed + 1), EPISODES)
+    keys = jax.random.split(jax.random.key((seed + 1) % (SEEDS[1] + 1)), EPISODES)
     episodes, (_, obs) = evaluator(experiment, record=True)(run.agent, keys)
     _draw(directory, experiment, run.agent, np.asarray(obs[:, :TRACKS]), np.asarray(episodes.goal[:TRACKS]))
     return summarise(episodes, experiment.env.spec.episode_length), run
