@@ -234,7 +234,7 @@ def test_the_studys_commands_are_commands(trained, tmp_path):
         args = tyro.cli(cli.Train, args=words[4:], default=cli._train_defaults(words[4:]))
         directory, config = args.resume or args.out, cli._config(args)
         assert (config.network.depth, config.seed) == (number, seed)
-        assert config.epochs * config.iterations_per_epoch * config.updates_per_iteration == study.updates
+        assert config.iterations * config.updates_per_iteration == study.updates
         assert envs.make(config.env).maze.walls.tolist() == envs.make(config.eval_env).maze.walls.tolist()
         toy.copy(trained, directory)
         words = depth.command(study, number, seed)
