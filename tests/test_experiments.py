@@ -61,7 +61,8 @@ def test_curves_that_cannot_be_drawn_are_refused_with_one_message(trained, tmp_p
         ([tmp_path, "--out", picture], "no evaluation yet"),
         ([tmp_path / "none", "--out", picture], "not a run directory"),
         (["--out", picture], "no run is named"),
-        ([trained, "--out", tmp_path / "curves.txt"], "pictures are written as ."),
+        ([trained, "--out", tmp_path / "curves.txt"], "pictures are written as .png, .pdf, .svg, .jpg"),
+        ([trained, "--out", tmp_path / "curves.pgf"], "pictures are written as .png, .pdf, .svg, .jpg"),
     ):
         with pytest.raises(SystemExit) as exit_:
             cli.main(["curves", *map(str, words)])

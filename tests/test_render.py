@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import jax
@@ -481,6 +482,18 @@ def test_an_mp4_holds_all_pictures_for_the_right_time(tmp_path):
     assert meta["fps"] == 12.5
     assert ffmpeg.count_frames_and_secs(str(path))[0] == 12
     assert np.abs(first.astype(int) - frame).mean() < 12
+
+
+def test_ffmpeg_is_given_a_path_that_it_cannot_take_for_a_place_on_the_net(tmp_path, monkeypatch):
+    stand_in = tmp_path / "ffmpeg"
+    stand_in.write_text('#!/bin/sh\ncat > /dev/null; for last; do :; done; echo "$last" > said\n')
+    stand_in.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(
+        sys.modules, "imageio_ffmpeg", types.SimpleNamespace(get_ffmpeg_exe=lambda: str(stand_in))
+    )
+    pictures.video(Path("http:a.mp4"), noise(2), 10.0)
+    assert Path("said").read_text().strip() == str(tmp_path / "http:a.mp4")
 
 
 def test_what_ffmpeg_says_is_told(tmp_path):

@@ -22,6 +22,10 @@ MEASURES = {
 }
 
 
+# Pictures that matplotlib writes by itself; others, such as .pgf, need programs that may be missing.
+KINDS = (".png", ".pdf", ".svg", ".jpg")
+
+
 class Curve(NamedTuple):
     """Evaluations of one run."""
 
@@ -56,9 +60,8 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
     """Each measure over environment steps, in a row of its own. Raises `UserError` for an unknown suffix."""
     names = list(dict.fromkeys(curve.config.env for curve in curves))
     figure = Figure(figsize=(3.2 * len(names) + 0.6, 6.4), layout="constrained")
-    kinds = figure.canvas.get_supported_filetypes()
-    if path.suffix.lower().removeprefix(".") not in kinds:
-        raise UserError(f"out is {path}; pictures are written as .{', .'.join(sorted(kinds))}")
+    if path.suffix.lower() not in KINDS:
+        raise UserError(f"out is {path}; pictures are written as {', '.join(KINDS)}")
     panels = figure.subplots(len(MEASURES), len(names), sharex="col", squeeze=False)
     for column, name in zip(panels.T, names, strict=True):
         column[0].set_title(name)
