@@ -508,6 +508,10 @@ def _one_message() -> Iterator[None]:
         sys.exit(1)
     except (OSError, MemoryError) as error:
         _exit(1, f"error: the machine refused: {error}")
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # how JAX says that there is no memory
+            raise
+        _exit(1, f"error: the machine refused: {' '.join(str(error).split())}")
 
 
 def _exit(code: int, message: str) -> None:

@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import jax
 import pytest
 import toy
 import tyro
@@ -259,7 +260,13 @@ def test_a_full_disk_is_a_fault_of_the_machine(command, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [(DivergedError("it"), 1), (MachineError("it"), 1), (MemoryError("it"), 1), (KeyboardInterrupt(), 130)],
+    [
+        (DivergedError("it"), 1),
+        (MachineError("it"), 1),
+        (MemoryError("it"), 1),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: it"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
     ids=lambda fault: type(fault).__name__,
 )
 def test_what_stops_a_run_has_one_message_and_its_exit_code(command, monkeypatch, tmp_path, fault, code):

@@ -20,7 +20,7 @@ from goalward.cli import main
 from goalward.experiments import figures, quickstart, render
 
 SEED = int(os.environ.get("GOALWARD_FUZZ_SEED", "11"))
-CASES = int(os.environ.get("GOALWARD_FUZZ_CASES", "250"))
+CASES = int(os.environ.get("GOALWARD_FUZZ_CASES", "150"))
 
 NUMBERS = [
     "0", "-1", "1", "2", "3", "7", "1e9", "1.5", "-0.0", "1e-50", "1e38", "1e400", "nan", "inf", "-inf",
@@ -90,7 +90,8 @@ def run(tmp_path_factory):
 
 
 def number_or_text(draw):
-    return draw.choice(NUMBERS if draw.random() < 0.6 else TEXTS)
+    kind = draw.random()
+    return str(draw.randrange(1, 9)) if kind < 0.3 else draw.choice(NUMBERS if kind < 0.7 else TEXTS)
 
 
 def flag(draw, names):
@@ -150,6 +151,8 @@ def wild(draw, value, depth=0):
         if draw.random() < 0.1:
             changed[draw.choice(TEXTS)] = draw.choice(ATOMS)
         return changed
+    if type(value) in (int, float) and draw.random() < 0.7:
+        return draw.choice([0, 1, 2, 3, 4, 60, 10**6, 2**31 - 1, 2**31, 0.5, 1e-9, 1e30, 2 * value, value + 1])
     return draw.choice(ATOMS)
 
 
