@@ -593,8 +593,8 @@ def test_a_run_of_a_point_is_animated_without_graphics(tmp_path, tmp_path_factor
     ("options", "message"),
     [
         ({"episodes": 0}, "episodes is 0; it must lie in 1 … 100"),
-        ({"width": 101}, "width is 101; it must be an even number of 64 … 4096"),
-        ({"height": 10000}, "height is 10000; it must be an even"),
+        ({"width": 101}, "width is 101; it must be even"),
+        ({"height": 10000}, "height is 10000; it must lie in 64 … 4,096"),
         ({"height": 0}, "height is 0"),
         ({"every": 0}, "every is 0; it must lie in 1 …"),
         ({"view": "below"}, "view is 'below'; it must be one of auto, top, side"),
