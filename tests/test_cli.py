@@ -311,7 +311,7 @@ def test_training_prints_a_line_an_epoch(command, run):
 def test_a_resume_goes_on_in_epochs_as_long_as_before_up_to_the_total(trained, words, total, epochs):
     line = [str(word) for word in ("--resume", trained, *words)]
     args = tyro.cli(cli.Train, args=line, default=cli._train_defaults(line))
-    assert cli._directory_and_config(args)[1] == toy.config(total_env_steps=total, epochs=epochs)
+    assert cli._config(args) == toy.config(total_env_steps=total, epochs=epochs)
 
 
 @pytest.mark.parametrize(
