@@ -58,6 +58,7 @@ def build(args: Args) -> train.Experiment:
     """Build the paper's experiment at these sizes."""
     sizes = {
         "env": args.env, "num_envs": args.num_envs, "batch_size": args.batch_size,
+        "total_env_steps": 2_000_000_000,
         "steps_per_iteration": args.steps, "updates_per_iteration": args.updates,
         "buffer_rows": args.buffer_rows, "prefill_rows": args.buffer_rows,
         "network": {"depth": args.depth, "width": args.width},

@@ -54,7 +54,12 @@ def chosen(args: Args) -> tuple[str, ...]:
 
 def measure(name: str, args: Args) -> dict[str, float]:
     """Env steps a second of both, their ratio, and the shares of a collect's time."""
-    sizes = {"env": name, "num_envs": args.num_envs, "network": {"depth": args.depth, "width": args.width}}
+    sizes = {
+        "env": name,
+        "num_envs": args.num_envs,
+        "total_env_steps": 2_000_000_000,
+        "network": {"depth": args.depth, "width": args.width},
+    }
     experiment = train.build(config.from_dict(sizes, "benchmarks.physics"))
     agent = experiment.agent
     engine.Batch = TimedBatch

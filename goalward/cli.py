@@ -15,8 +15,18 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 import tyro
 
 import goalward
-from goalward.config import CRLConfig, NetworkConfig, Settings, TrainConfig, from_dict, merge, preset
+from goalward.config import (
+    CRLConfig,
+    NetworkConfig,
+    Settings,
+    TrainConfig,
+    check_together,
+    from_dict,
+    merge,
+    preset,
+)
 from goalward.errors import DivergedError, MachineError, UserError
+from goalward.limits import INT32, check_number
 
 if TYPE_CHECKING:
     from goalward.profile import Profiler
@@ -174,6 +184,7 @@ def main(argv: list[str] | None = None) -> None:
             print(f"goalward {goalward.__version__}")
             return
         name, rest = words[0], words[1:]
+        _check_words(words)
         if name not in _COMMANDS:
             near = difflib.get_close_matches(name, _COMMANDS, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
@@ -184,6 +195,16 @@ def main(argv: list[str] | None = None) -> None:
         # Settings have a --no-… for each switch, as presets and files may have it on; other switches are off.
         options = () if kind in defaults else (tyro.conf.FlagCreatePairsOff,)
         run(tyro.cli(kind, args=rest, prog=f"goalward {name}", default=default, config=options))
+
+
+def _check_words(words: list[str]) -> None:
+    """Raise `UserError` for bytes that are no text: most libraries cannot take them as a name."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            told = f"{word!a} holds bytes that are no text here; use names in UTF-8, or set PYTHONUTF8=1"
+            raise UserError(told) from None
 
 
 def use_compilation_cache() -> None:
@@ -228,8 +249,7 @@ def _settings(words: list[str]) -> TrainConfig:
     if config is not None:
         from goalward import runs
 
-        given = runs.read_settings(Path(config))
-        given.pop("format", None)
+        given = runs.current(runs.read_settings(Path(config)), Path(config))
     env = _positional(words) or given.get("env") or ""
     values = merge({"env": ""}, preset(name, str(env)))
     return from_dict(merge(values, given), config or f"preset {name}")
@@ -257,12 +277,13 @@ def switches() -> set[str]:
 
 
 def _value_of(flag: str, words: list[str]) -> str | None:
-    """What follows a flag, as `--flag value` or `--flag=value`."""
+    """What follows a flag, as `--flag value` or `--flag=value`; of several the last wins, as in the parser."""
+    found = None
     for i, word in enumerate(words):
         name, equals, value = word.partition("=")
         if name == flag:
-            return value if equals else next(iter(words[i + 1 :]), None)
-    return None
+            found = value if equals else next(iter(words[i + 1 :]), None)
+    return found
 
 
 def run_train(args: Train) -> None:
@@ -328,15 +349,18 @@ def _extended(old: TrainConfig, args: Train) -> TrainConfig:
             f"--resume goes on with the settings in {args.resume}; "
             "only --epochs and --total-env-steps may change"
         )
-    steps_per_epoch = old.total_env_steps / old.epochs
-    epochs = new.epochs
-    if epochs == old.epochs:
-        epochs = max(1, round(new.total_env_steps / steps_per_epoch))
-    extended = replace(new, epochs=epochs, total_env_steps=round(steps_per_epoch * epochs))
-    if new.epochs != old.epochs and new.total_env_steps not in (old.total_env_steps, extended.total_env_steps):
+    check_together(old)
+    epochs, total = new.epochs, new.total_env_steps
+    if epochs == old.epochs and total != old.total_env_steps:
+        epochs = old.epoch_at(max(0, total // old.steps_per_round - old.prefill_rounds))
+        if epochs < 1:
+            raise UserError(f"total_env_steps is {total}; one epoch of this run ends at {old.steps_at(1)}")
+    check_number("epochs", epochs, 1, old.epoch_at(INT32 // old.steps_per_round - old.prefill_rounds))
+    extended = replace(new, epochs=epochs, total_env_steps=old.steps_at(epochs))
+    if new.epochs != old.epochs and total not in (old.total_env_steps, extended.total_env_steps):
         raise UserError(
-            f"an epoch of this run is {steps_per_epoch:g} env steps: {new.epochs} epochs are "
-            f"{extended.total_env_steps}, not {new.total_env_steps}; give one of --epochs and --total-env-steps"
+            f"{epochs} epochs of this run end at {extended.total_env_steps} env steps, not {total}; "
+            "give one of --epochs and --total-env-steps"
         )
     return extended
 
@@ -405,8 +429,6 @@ def run_envs(args: Envs) -> None:
 
 def run_check_env(args: CheckEnv) -> None:
     """Look for broken promises of an environment; exits with 1 if there are any."""
-    if args.worlds < 1:
-        raise UserError(f"worlds is {args.worlds}; it must be at least 1")
     from goalward import contract, envs, progress
 
     use_compilation_cache()
@@ -505,6 +527,10 @@ def _one_message() -> Iterator[None]:
         sys.exit(1)
     except (OSError, MemoryError) as error:
         _exit(1, f"error: the machine refused: {error}")
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # how JAX says that there is no memory
+            raise
+        _exit(1, f"error: the machine refused: {' '.join(str(error).split())}")
 
 
 def _exit(code: int, message: str) -> None:

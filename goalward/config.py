@@ -12,6 +12,7 @@ from tyro.conf import Positional
 from tyro.constructors import PrimitiveConstructorSpec
 
 from goalward.errors import UserError
+from goalward.limits import INT32, SEEDS, check_number, to_float
 
 
 def _settings_from_words(words: list[str]) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def _settings_from_words(words: list[str]) -> dict[str, Any]:
             raise ValueError(f"{word!r} is not of the form NAME=VALUE")
         try:
             settings[name] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             settings[name] = text
     return settings
 
@@ -135,10 +136,11 @@ class TrainConfig:
     """Learning method."""
     seed: int = 0
     """Seed of everything random."""
-    total_env_steps: int = 1_000_000
-    """Environment steps of the whole run, over all worlds; rounded to whole iterations."""
+    total_env_steps: int = 1_050_000
+    """Environment steps of the whole run, over all worlds and with those that fill the replay before learning
+    starts. They come in rounds of num-envs × steps-per-iteration, as many as fit: never more than said here."""
     epochs: int = 20
-    """Evaluations, and checkpoints, in the run."""
+    """Evaluations, and checkpoints, in the run; an epoch has one round at least."""
     num_envs: int = 64
     """Worlds that run side by side."""
     steps_per_iteration: int = 50
@@ -167,13 +169,44 @@ class TrainConfig:
     crl: CRLConfig = CRLConfig()
 
     def __post_init__(self):
-        check(self)
+        for part in (self, self.network, self.crl):
+            for name, (low, high) in _RANGES.items():
+                value = getattr(part, name, None)
+                if value is not None:
+                    check_number(name, value, low, high)
 
     @property
-    def iterations_per_epoch(self) -> int:
-        """Iterations between two evaluations."""
-        per_iteration = self.num_envs * self.steps_per_iteration
-        return max(1, round(self.total_env_steps / (self.epochs * per_iteration)))
+    def steps_per_round(self) -> int:
+        """Environment steps, over all worlds, between two rounds of updates."""
+        return self.num_envs * self.steps_per_iteration
+
+    @property
+    def prefill_rounds(self) -> int:
+        """Rounds of collection before learning starts."""
+        return -(-self.prefill_rows // self.steps_per_iteration)
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of the whole run: the rounds that fit into its total, after the prefill's."""
+        return self.total_env_steps // self.steps_per_round - self.prefill_rounds
+
+    def iterations_at(self, epoch: int) -> int:
+        """Iterations at the end of an epoch. Of epochs that cannot all be equal the first are one longer.
+
+        So the ends of a run's epochs stay where they are when epochs are added.
+        """
+        length, longer = divmod(self.iterations, self.epochs)
+        return epoch * length + min(epoch, longer)
+
+    def epoch_at(self, iteration: int) -> int:
+        """Epochs that have ended after so many iterations."""
+        length, longer = divmod(self.iterations, self.epochs)
+        ends = longer * (length + 1)
+        return iteration // (length + 1) if iteration < ends else longer + (iteration - ends) // length
+
+    def steps_at(self, epoch: int) -> int:
+        """Environment steps at the end of an epoch, prefill included."""
+        return (self.prefill_rounds + self.iterations_at(epoch)) * self.steps_per_round
 
 
 # What point mazes learn with in minutes; docs/log.md says why. The defaults above are the paper's.
@@ -185,7 +218,7 @@ _SHORT_WAYS: dict[str, Any] = {
 
 # A laptop's processor, on the tasks on MuJoCo, where steps are dear. Tried on reacher and arm_reach.
 _MUJOCO: dict[str, Any] = {
-    "total_env_steps": 3_000_000,
+    "total_env_steps": 3_200_000,
     "epochs": 15,
     "num_envs": 256,
     "steps_per_iteration": 50,
@@ -200,6 +233,7 @@ _MUJOCO: dict[str, Any] = {
 # An ant learns by what it just did: the ring is short (docs/log.md).
 _ANT: dict[str, Any] = {
     **_MUJOCO,
+    "total_env_steps": 3_150_000,
     "updates_per_iteration": 320,
     "buffer_rows": 500,
     "prefill_rows": 300,
@@ -227,7 +261,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "buffer_rows": 1_000,
         "prefill_rows": 250,
         "epochs": 100,
-        "total_env_steps": 5_120_000,
+        "total_env_steps": 5_248_000,
         "crl": {**_SHORT_WAYS["crl"], "actor_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 3e-3},
     },
     # The sizes of arXiv 2503.14858, for an accelerator.
@@ -255,44 +289,54 @@ def preset(name: str, env: str) -> dict[str, Any]:
     return PRESETS.get(name, {})
 
 
-_INT32 = 2**31 - 1  # step counters are of this type
-_FINITE = 1e30
+_WHOLE = (1, INT32)
+_LR = (1e-12, 1.0)
 
 # Range of each number, both ends included; a number may be None where its default is.
 _RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**32 - 1), "total_env_steps": (1, _INT32), "epochs": (1, _INT32), "num_envs": (1, _INT32),
-    "steps_per_iteration": (1, _INT32), "updates_per_iteration": (1, _INT32), "steps_per_goal": (1, _INT32),
-    "batch_size": (2, _INT32), "buffer_rows": (3, _INT32), "prefill_rows": (3, _INT32),
-    "buffer_gb": (0.0, _FINITE), "random_shift": (0.0, _FINITE),
-    "eval_episodes": (1, _INT32), "keep_last": (1, _INT32), "width": (1, _INT32), "actor_width": (1, _INT32),
-    "critic_width": (1, _INT32), "block_size": (1, _INT32), "unroll": (1, _INT32), "repr_dim": (1, _INT32),
-    "logsumexp_penalty": (0.0, _FINITE), "target_entropy": (-_FINITE, _FINITE),
+    "seed": SEEDS, "total_env_steps": _WHOLE, "epochs": _WHOLE, "num_envs": _WHOLE,
+    "steps_per_iteration": _WHOLE, "updates_per_iteration": (1, 1_000_000), "steps_per_goal": _WHOLE,
+    "batch_size": (2, 65_536), "buffer_rows": (3, INT32), "prefill_rows": (3, INT32),
+    "buffer_gb": (0.0, 1e6), "random_shift": (0.0, 1e4), "eval_episodes": (1, 1_000_000), "keep_last": _WHOLE,
+    "depth": _WHOLE, "actor_depth": _WHOLE, "critic_depth": _WHOLE, "width": _WHOLE, "actor_width": _WHOLE,
+    "critic_width": _WHOLE, "block_size": _WHOLE, "unroll": (1, 1_000), "repr_dim": _WHOLE,
+    "logsumexp_penalty": (0.0, 1e6), "target_entropy": (-1e6, 1e6), "discount": (1e-6, 0.9999999),
     "actor_random_goals": (0.0, 1.0), "actor_commanded_goals": (0.0, 1.0),
+    "actor_lr": _LR, "critic_lr": _LR, "alpha_lr": _LR,
 }  # fmt: skip
 
 
-def check(config: TrainConfig) -> None:
-    """Raise `UserError` for a number out of range, or sizes that do not go together."""
-    for part in (config, config.network, config.crl):
-        for name, (low, high) in _RANGES.items():
-            value = getattr(part, name, None)
-            if value is not None and not value >= low:
-                raise UserError(f"{name} is {value}; it must be at least {low:,}")
-            if value is not None and not value <= high:
-                raise UserError(f"{name} is {value}; it must be at most {high:,}")
-    for name in ("actor_lr", "critic_lr", "alpha_lr"):
-        if not 0 < getattr(config.crl, name) < 1:
-            raise UserError(f"{name} is {getattr(config.crl, name)}; it must lie between 0 and 1, without both")
+def check_together(config: TrainConfig) -> None:
+    """Raise `UserError` for numbers that do not go together, each of which may be in its range."""
     random, commanded = config.crl.actor_random_goals, config.crl.actor_commanded_goals
     if random + commanded > 1:
         raise UserError(
             f"actor_random_goals is {random} and actor_commanded_goals {commanded}; they are shares of one "
             "batch, together at most 1"
         )
-    if not 0 < config.crl.discount < 1:
-        raise UserError(f"discount is {config.crl.discount}; it must lie between 0 and 1, without both")
+    _check_length(config)
     if config.buffer_gb is None:
         _check_buffer(config)
+
+
+def _check_length(config: TrainConfig) -> None:
+    if config.iterations < config.epochs:
+        prefill, least = config.prefill_rounds, config.prefill_rounds + config.epochs
+        remedies = [f"--epochs {config.iterations}"] if config.iterations > 0 else []
+        total = least * config.steps_per_round
+        remedies.append(f"--total-env-steps {total}" if total <= INT32 else "smaller num_envs")
+        raise UserError(
+            f"epochs is {config.epochs}, but total_env_steps {config.total_env_steps} are "
+            f"{max(0, config.iterations)} iterations of {config.steps_per_round} (num_envs × "
+            f"steps_per_iteration) after {prefill * config.steps_per_round} of prefill; use "
+            + " or ".join(remedies)
+        )
+    most = INT32 // config.iterations  # updates are counted by 32 bits
+    if config.updates_per_iteration > most:
+        raise UserError(
+            f"updates_per_iteration is {config.updates_per_iteration}; for {config.iterations} iterations "
+            f"it must lie in 1 … {most:,}"
+        )
 
 
 def _check_buffer(config: TrainConfig) -> None:
@@ -341,7 +385,7 @@ def _parse(kind: Any, value: Any, source: str, path: str) -> Any:
         return value
     allowed = get_args(kind) if get_origin(kind) is types.UnionType else (get_origin(kind) or kind,)
     if float in allowed and type(value) is int:
-        return float(value)
+        return to_float(value)
     if type(value) not in allowed:
         names = " or ".join("null" if a is types.NoneType else a.__name__ for a in allowed)
         raise UserError(f"{where}; it must be of type {names}")

@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from goalward.envs import core
+from goalward.limits import SEEDS, check_number
 from goalward.rollout import Act, collector, compiled, starter
 from goalward.types import Trajectory
 
 HELD = 4  # steps that a random action is held, so that worlds go somewhere
+MOST_BYTES = 10**9  # of the rows of a look, all of which are kept
 LEAST_DEVIATION = 1e-5  # of an element of the observation that is not constant
 
 
@@ -46,7 +48,7 @@ def check(env: core.Env, *, worlds: int = 16, steps: int | None = None, seed: in
     """Take random actions and look for broken promises.
 
     `steps` in every world; by default two episodes and a few steps. Needs at least one episode to its end to
-    see a time limit.
+    see a time limit. Raises `UserError` for numbers out of range.
 
     The promises: sizes as declared; finite; a function of the key; starts and goals differ between episodes;
     no element of the observation is constant but those that `env.constant` lists; what is achieved is a success
@@ -54,6 +56,9 @@ def check(env: core.Env, *, worlds: int = 16, steps: int | None = None, seed: in
     termination; a state that is taken out and put back goes on in the same way; goals lie inside the walls.
     """
     length = 2 * (env.spec.episode_length + 3) if steps is None else steps
+    row = 4 * (env.spec.obs_dim + env.spec.action_dim + env.spec.goal_dim)
+    check_number("worlds", worlds, 1, MOST_BYTES // (length * row))
+    check_number("seed", seed, *SEEDS)
     half = -(-length // 2)
     start, collect = starter(env), collector(env, random_act(env), resample_goals=True)
     looker = Looker(compiled(env, start), compiled(env, collect))
@@ -92,7 +97,7 @@ def _keys(half: int, seed: int) -> tuple[Array, Array]:
 
 
 def _start(looker: Looker, worlds: int, seed: int) -> core.Worlds:
-    return looker.start(jax.random.split(jax.random.key(seed), worlds))
+    return looker.start(jax.random.split(jax.random.key(seed % (SEEDS[1] + 1)), worlds))
 
 
 def _look(looker: Looker, worlds: int, half: int, seed: int) -> Look:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Key
 
 from goalward.envs import core
 from goalward.rollout import starter, unroller
+from goalward.types import EnvSpec
 
 # (context, obs (M, D), goal (M, G), t) -> action (M, A) of step t; the context is what changes between calls,
 # such as the agent
@@ -18,6 +19,8 @@ Policy = Callable[[Any, Array, Array, Array], Array]
 
 # Above so many different goals, a table by goal tells nobody anything.
 MOST_GOALS = 64
+# Steps of all episodes together: of each it is kept whether it was at the goal.
+MOST_STEPS = 100_000_000
 
 
 class Episodes(NamedTuple):
@@ -28,6 +31,11 @@ class Episodes(NamedTuple):
     success: Array  # (M,) at the goal at any step
     final_success: Array  # (M,) at the goal at the last step
     final_distance: Array  # (M,) to the goal at the last step, in the environment's unit
+
+
+def most_episodes(spec: EnvSpec) -> int:
+    """How many episodes an evaluation may have."""
+    return MOST_STEPS // spec.episode_length
 
 
 def episode_runner(

@@ -56,7 +56,8 @@ class Plan:
     memory: Memory
     update_flops: int
     speed: Speed
-    updates: int  # in the whole run
+    env_steps: int  # in the whole run, prefill included
+    updates: int  # likewise
     updates_per_second: float  # over an iteration, collection included
     env_steps_per_second: float  # likewise
     gflops_per_second: float  # within updates
@@ -82,9 +83,8 @@ def plan(config: TrainConfig) -> Plan:
     shapes = train.shapes(experiment)
     flops = matmul_flops(partial(train.update, experiment), shapes.agent, shapes.replay, shapes.key)
     iteration = speed.collect + config.updates_per_iteration * speed.update
-    iterations = config.epochs * config.iterations_per_epoch
-    prefill = -(-config.prefill_rows // config.steps_per_iteration) * speed.collect
-    rows = config.num_envs * config.steps_per_iteration
+    iterations, rows = config.iterations, config.steps_per_round
+    prefill = config.prefill_rounds * speed.collect
     evaluation = speed.collect / rows * config.eval_episodes * experiment.eval_env.spec.episode_length
     evaluations = config.epochs + 2  # of random actions, of the untrained policy, and one an epoch
     return Plan(
@@ -93,6 +93,7 @@ def plan(config: TrainConfig) -> Plan:
         memory=memory,
         update_flops=flops,
         speed=speed,
+        env_steps=config.steps_at(config.epochs),
         updates=iterations * config.updates_per_iteration,
         updates_per_second=config.updates_per_iteration / iteration,
         env_steps_per_second=rows / iteration,

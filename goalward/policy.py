@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from goalward import checkpoint, envs, runs
 from goalward.errors import UserError
-from goalward.evaluate import summarise
+from goalward.evaluate import most_episodes, summarise
+from goalward.limits import check_number
 from goalward.train import (
     Experiment,
     Run,
@@ -77,13 +78,13 @@ def evaluate(
     by names that start with `random_`. Starts and goals are those of the run's own evaluations. Raises
     `UserError` for what does not fit.
     """
-    if episodes is not None and episodes < 1:
-        raise UserError(f"episodes is {episodes}; it must be at least 1")
     experiment, run = load_run(directory, best=best)
     if env is not None:
         other = envs.make(env, experiment.config.env_settings)
         check_alike(experiment.env, other, "env")
         experiment = experiment._replace(eval_env=other)
+    if episodes is not None:
+        check_number("episodes", episodes, 1, most_episodes(experiment.eval_env.spec))
     keys = evaluation_keys(experiment.config, episodes)
     table, _ = evaluator(experiment)(run.agent, keys)
     evaluation = summarise(table, experiment.eval_env.spec.episode_length)

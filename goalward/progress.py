@@ -38,7 +38,7 @@ def show(
     # on a terminal both share one console, which keeps the lines above the bar.
     below = console if console.is_terminal else Console(stderr=True, quiet=quiet)
     with Progress(*columns, console=below, transient=True) as bar:
-        total = config.epochs * config.iterations_per_epoch
+        total = config.iterations
         task = bar.add_task("", total=total, stage="compiling", rates="")
         for report in reports:
             bar.update(task, completed=report.iteration, stage=f"epoch {report.epoch}/{config.epochs}")
@@ -63,7 +63,7 @@ def _is_typical(last: Report, report: Report, config: TrainConfig) -> bool:
 
     An iteration compiles in the first one of a session, which follows the report of no updates or none at all.
     """
-    return last.updates > 0 and (report.evaluation is None or config.iterations_per_epoch == 1)
+    return last.updates > 0 and (report.evaluation is None or config.iterations < 2 * config.epochs)
 
 
 def _rates(last: Report, report: Report) -> str:
@@ -120,14 +120,14 @@ def print_plan(plan: Plan, config: TrainConfig) -> None:
     table.add_section()
     arithmetic = f"{plan.update_flops / 1e9:,.2f} GFLOP, at {plan.gflops_per_second:,.0f} GFLOP/s"
     table.add_row("an update", f"{1e3 * plan.speed.update:,.1f} ms", arithmetic)
-    rows = config.num_envs * config.steps_per_iteration
+    rows = config.steps_per_round
     table.add_row("a round of collection", f"{1e3 * plan.speed.collect:,.1f} ms", f"{rows:,} env steps")
     table.add_row("compilation", f"{plan.speed.compile:,.1f} s")
     rates = f"{plan.env_steps_per_second:,.0f} env steps/s, {plan.updates_per_second:,.1f} updates/s"
     table.add_row("both in turn", rates)
     table.add_section()
     length = datetime.timedelta(seconds=round(plan.seconds))
-    amount = f"{config.total_env_steps:,} env steps, {plan.updates:,} updates, {config.epochs} evaluations"
+    amount = f"{plan.env_steps:,} env steps, {plan.updates:,} updates, {config.epochs} evaluations"
     table.add_row("time to the end", str(length), amount, style="bold")
     Console(highlight=False).print(table)
 

@@ -4,6 +4,7 @@ Time is absolute: row t of a world is its t-th row since the start of training a
 t mod C. A row's future is the rest of its episode that is already in the ring.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -124,7 +125,7 @@ def truncated_geometric(discount: float) -> Horizon:
 
     Drawn by inverse distribution: k = 1 + ⌊log(1 − u (1 − γᴷ)) / log γ⌋.
     """
-    log_discount = jnp.log(jnp.float32(discount))
+    log_discount = math.log(discount)  # in 64 bits: near 1, rounding γ changes its logarithm most
 
     def draw(u: Array, steps_left: Array) -> Array:
         mass = -jnp.expm1(steps_left.astype(jnp.float32) * log_discount)
@@ -135,7 +136,7 @@ def truncated_geometric(discount: float) -> Horizon:
 
 def clipped_geometric(discount: float) -> Horizon:
     """A geometric law on 1, 2, …, whose tail beyond K falls on K (as OGBench has it)."""
-    log_discount = jnp.log(jnp.float32(discount))
+    log_discount = math.log(discount)  # in 64 bits: near 1, rounding γ changes its logarithm most
     return lambda u, steps_left: _clip_steps(jnp.log1p(-u) / log_discount, steps_left)
 
 

@@ -24,8 +24,9 @@ from goalward import files
 from goalward.config import TrainConfig, from_dict
 from goalward.errors import UserError
 
-# Raised whenever a directory written before can no longer be read.
-FORMAT = 1
+# Raised whenever a directory written now would be misread by a version before. Format 1, in which the total of
+# a run did not hold its prefill, is read as well.
+FORMAT = 2
 
 _CONFIG, _META, _CSV, _JSONL = "config.json", "meta.json", "metrics.csv", "metrics.jsonl"
 _TENSORBOARD, _CHECKPOINTS, _FAILURE, _LOCK, _SUMMARY = (
@@ -140,13 +141,29 @@ def load_config(directory: Path) -> TrainConfig:
         what = "has no config.json" if directory.is_dir() else "does not exist"
         raise UserError(f"{directory} is not a run directory: it {what}; name one that `goalward train` made")
     values = _read_mapping(path)
-    found = values.pop("format", None)
-    if found != FORMAT:
+    if "format" not in values:
+        raise UserError(f"{path}: format is missing; name a directory that `goalward train` made")
+    return from_dict(current(values, path), str(path))
+
+
+def current(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The settings of a file as this version has them, without the format it names.
+
+    Raises `UserError` for a format that is not read.
+    """
+    values = dict(values)
+    found = values.pop("format", FORMAT)
+    if type(found) is not int or not 1 <= found <= FORMAT:
         raise UserError(
-            f"{path}: format is {found!r}, and this version of goalward reads format {FORMAT}; "
-            f"use the version that {directory / _META} names, or train anew"
+            f"{path}: format is {found!r}, and this version of goalward reads formats 1 to {FORMAT}; "
+            f"use the version that {path.with_name(_META)} names, or train anew"
         )
-    return from_dict(values, str(path))
+    if found == 1:
+        config = from_dict(values, str(path))
+        per_epoch = max(1, round(config.total_env_steps / (config.epochs * config.steps_per_round)))
+        rounds = config.prefill_rounds + config.epochs * per_epoch
+        values["total_env_steps"] = rounds * config.steps_per_round
+    return values
 
 
 def load_meta(directory: Path) -> Meta:
@@ -181,7 +198,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         values = parse(path.read_text())
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path} is not valid {'TOML' if path.suffix == '.toml' else 'JSON'}: {error}"
         ) from error
@@ -285,7 +302,8 @@ class Recorder:
         self._rows = [row for row in read_metrics(directory) if row["iteration"] <= last_iteration]
         self._rewrite()
         step = self._rows[-1]["env_steps"] + 1 if self._rows else 0
-        self._events = SummaryWriter(str(files.inside(directory, _TENSORBOARD)), purge_step=step)
+        # An absolute path: of one that begins with s3: or gs: it would make an upload.
+        self._events = SummaryWriter(str(files.inside(directory, _TENSORBOARD).absolute()), purge_step=step)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a row: scalars go to all three, anything else to metrics.jsonl only."""

@@ -15,10 +15,11 @@ import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray
 
 from goalward import agents, checkpoint, contract, envs, files, replay, runs
-from goalward.config import TrainConfig
+from goalward.config import TrainConfig, check_together
 from goalward.envs import core
 from goalward.errors import DivergedError, UserError
-from goalward.evaluate import Episodes, Evaluation, episode_runner, summarise
+from goalward.evaluate import Episodes, Evaluation, episode_runner, most_episodes, summarise
+from goalward.limits import check_number
 from goalward.profile import Profiler, Untraced
 from goalward.rollout import collector, compiled, starter
 from goalward.types import Batch, EnvSpec, Metrics, Trajectory
@@ -48,7 +49,8 @@ class Run(NamedTuple):
 
 
 def build(config: TrainConfig) -> Experiment:
-    """Build environments and agent. Raises `UserError` for names and sizes that do not exist."""
+    """Build environments and agent. Raises `UserError` for names and sizes that cannot be."""
+    check_together(config)
     env = envs.make(config.env, config.env_settings)
     eval_env = envs.make(config.eval_env or config.env, config.env_settings)
     check_alike(env, eval_env, "eval_env")
@@ -57,6 +59,7 @@ def build(config: TrainConfig) -> Experiment:
             f"random_shift is {config.random_shift}, but {env.name} does not look the same from everywhere; "
             "leave it at 0"
         )
+    check_number("eval_episodes", config.eval_episodes, 1, most_episodes(eval_env.spec))
     if config.buffer_gb is not None:
         config = with_rows(config, env.spec)
     return Experiment(config, env, eval_env, agents.make(config, env.spec))
@@ -76,10 +79,12 @@ def with_rows(config: TrainConfig, spec: EnvSpec) -> TrainConfig:
     """The same settings, with the rows that fit into `buffer_gb`."""
     rows = int((config.buffer_gb or 0.0) * 1e9 / (config.num_envs * row_bytes(spec)))
     try:
-        return replace(config, buffer_rows=rows, buffer_gb=None)
+        sized = replace(config, buffer_rows=rows, buffer_gb=None)
+        check_together(sized)
     except UserError as error:
         size = f"buffer_gb {config.buffer_gb} holds {rows} rows for each of {config.num_envs} worlds"
         raise UserError(f"{size}, too few: {error}; raise --buffer-gb or lower --num-envs") from error
+    return sized
 
 
 def row_bytes(spec: EnvSpec) -> int:
@@ -346,7 +351,7 @@ def epoch(session: "Session") -> Iterator[Report]:
         key = jnp.copy(session.run.key)
         session.run, metrics = session.programs.iteration(session.run)
         means = session.check(metrics, key)
-        if session.iteration % session.experiment.config.iterations_per_epoch == 0:
+        if session.ends_epoch():
             yield session.finish_epoch(means)
             return
         yield session.report(means)
@@ -435,13 +440,17 @@ class Session:
     @property
     def epoch(self) -> int:
         """Epochs finished."""
-        return self.iteration // self.experiment.config.iterations_per_epoch
+        return self.experiment.config.epoch_at(self.iteration)
+
+    def ends_epoch(self) -> bool:
+        """Whether an epoch ends with the last iteration."""
+        return self.iteration == self.experiment.config.iterations_at(self.epoch)
 
     def begin(self) -> Report:
         """Start from the seed: fill the replay, evaluate random actions and the untrained policy."""
         config = self.experiment.config
         self.run = init(self.experiment)
-        for _ in range(-(-config.prefill_rows // config.steps_per_iteration)):
+        for _ in range(config.prefill_rounds):
             self.run, _ = self.programs.gather(self.run)
         self._chance = self.programs.chance(evaluation_keys(config))
         return self.finish_epoch({})
@@ -496,7 +505,7 @@ class Session:
         if self._saved_iteration == self.iteration:
             return
         seconds = self._seconds + time.monotonic() - self._since
-        score = self._score if self.iteration % self.experiment.config.iterations_per_epoch == 0 else None
+        score = self._score if self.ends_epoch() else None
         state = {"run": self._meta.id, "epoch": self.epoch, "seconds": seconds, "score": score}
         checkpoint.save(self._folder, self.iteration, self.run, state)
         self._saved_iteration = self.iteration

@@ -11,10 +11,12 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
+import jax
 import pytest
 import toy
+import tyro
 
-from goalward import checkpoint, progress, runs, train
+from goalward import checkpoint, cli, progress, runs, train
 from goalward.cli import main
 from goalward.errors import DivergedError, MachineError
 
@@ -123,9 +125,15 @@ def test_the_module_and_the_script_are_the_same_command():
         ("plan", ["no environment is named", "`goalward plan ENV`"]),
         ("plan point_umaze", ["'point_umaze'", "did you mean", "point_u_maze"]),
         ("plan point_u_maze --depth 10", ["depth is 10", "use depth 8 or 12"]),
-        ("plan point_u_maze --num-envs 10000000", ["this run needs", "that are free", "a smaller --num-envs"]),
-        ("train point_u_maze --num-envs 10000000", ["this run needs", "that are free", "a smaller --num-envs"]),
-        ("train point_u_maze --unroll 0", ["unroll is 0", "at least 1"]),
+        (
+            "plan point_u_maze --num-envs 100000 --buffer-rows 50000 --total-env-steps 2000000000",
+            ["this run needs", "that are free", "a smaller --num-envs"],
+        ),
+        (
+            "train point_u_maze --num-envs 100000 --buffer-rows 50000 --total-env-steps 2000000000",
+            ["this run needs", "that are free", "a smaller --num-envs"],
+        ),
+        ("train point_u_maze --unroll 0", ["unroll is 0", "1 … 1,000"]),
         ("train point_u_maze --precision float16", ["float16", "bfloat16"]),
         ("train point_umaze", ["'point_umaze'", "did you mean", "point_u_maze"]),
         ("train ant_u9_maze", ["'ant_u9_maze'", "did you mean", "ant_u_maze"]),
@@ -133,20 +141,25 @@ def test_the_module_and_the_script_are_the_same_command():
         ("train ant --env-settings start_noise=9", ["start_noise is 9", "0 … 0.2"]),
         ("train ant --eval-env humanoid", ["eval_env humanoid", "obs_dim 229", "ant has 29"]),
         ("train ant_u_maze --random-shift 4", ["random_shift is 4.0", "ant_u_maze does not look the same"]),
-        ("train ant --random-shift -1", ["random_shift is -1.0", "at least 0"]),
+        ("train ant --random-shift -1", ["random_shift is -1.0", "0 … 10000"]),
         ("train ant --buffer-gb 0.001", ["buffer_gb", "--buffer-gb"]),
         ("render none", ["none is not a run directory"]),
         ("check-env nowhere", ["'nowhere'", "goalward envs"]),
-        ("check-env ant --worlds 0", ["worlds is 0", "at least 1"]),
+        ("check-env ant --worlds 0", ["worlds is 0", "1 … "]),
+        ("check-env point_u_maze --worlds 4000000000", ["worlds is 4000000000", "1 … 102,627"]),
+        ("check-env point_u_maze --seed -1", ["seed is -1", "0 … 4,294,967,295"]),
         ("train point_u_maze --eval-env zzz", ["'zzz'", "goalward envs"]),
-        ("train point_u_maze --depth -4", ["depth is -4", "use depth 4"]),
-        ("train point_u_maze --depth 0", ["depth is 0", "use depth 4"]),
+        ("train point_u_maze --depth -4", ["depth is -4", "1 … "]),
+        ("train point_u_maze --depth 0", ["depth is 0", "1 … "]),
         ("train point_u_maze --depth 10", ["depth is 10", "use depth 8 or 12", "--block-size"]),
         ("train point_u_maze --critic-depth 6", ["critic_depth is 6", "4 or 8"]),
-        ("train point_u_maze --batch-size 200000", ["batch_size is 200000", "--buffer-rows"]),
-        ("train point_u_maze --epochs 0", ["epochs is 0", "at least 1"]),
-        ("train point_u_maze --num-envs -1", ["num_envs is -1", "at least 1"]),
-        ("train point_u_maze --discount 1", ["discount is 1", "between 0 and 1"]),
+        ("train point_u_maze --batch-size 50000 --num-envs 16", ["batch_size is 50000", "--buffer-rows"]),
+        ("train point_u_maze --epochs 0", ["epochs is 0", "1 … "]),
+        ("train point_u_maze --num-envs -1", ["num_envs is -1", "1 … "]),
+        ("train point_u_maze --discount 1", ["discount is 1", "… 0.9999999"]),
+        ("train point_u_maze --eval-episodes=1000000", ["eval_episodes is 1000000", "1 … 500,000"]),
+        ("train point_u_maze --total-env-steps 400000 --epochs 200", ["epochs is 200", "117", "665600"]),
+        ("train point_u_maze --out run\udcff", ["'run\\udcff' holds bytes that are no text"]),
         ("train point_u_maze --seed one", ["--seed", "'one'"]),
         ("train point_u_maze --dept 4", ["--dept", "--depth"]),
         ("train point_u_maze --energy l3", ["l3", "sq_l2"]),
@@ -177,6 +190,10 @@ def test_a_mistake_is_told_in_one_message(refused, line, told):
         ("a.json", "[1]", ["must hold names and values"]),
         ("a.toml", "seed = ", ["not valid TOML"]),
         ("a.json", b"\xff\xfe", ["not valid JSON"]),
+        ("a.json", "[" * 100_000, ["not valid JSON"]),
+        ("a.toml", "a = " + "[" * 10_000, ["not valid TOML"]),
+        ("a.json", '{"seed": ' + "9" * 5000 + "}", ["not valid JSON"]),
+        ("a.json", '{"format": 3}', ["format is 3", "formats 1 to 2"]),
     ],
 )
 def test_a_mistake_in_a_file_of_settings_is_told_with_its_place(refused, tmp_path, name, text, told):
@@ -213,8 +230,8 @@ def test_a_damaged_checkpoint_is_told_and_left_as_it_is(refused, run, words, how
 @pytest.mark.parametrize("words", [["eval"], ["digest"], ["train", "--resume"]], ids=" ".join)
 def test_a_directory_of_another_format_is_refused(refused, run, words):
     path = run / "config.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 7'))
-    refused([*words, run], "format is 7", "reads format 1", "meta.json")
+    path.write_text(path.read_text().replace('"format": 2', '"format": 7'))
+    refused([*words, run], "format is 7", "reads formats 1 to 2", "meta.json")
 
 
 @pytest.mark.parametrize(
@@ -230,8 +247,8 @@ def test_a_resume_with_another_setting_is_refused(refused, run, words):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--episodes", "0"], ["episodes is 0", "at least 1"]),
-        (["--episodes", "-3"], ["episodes is -3", "at least 1"]),
+        (["--episodes", "0"], ["episodes is 0", "1 … 5,000,000"]),
+        (["--episodes", "1000000000"], ["episodes is 1000000000", "1 … 5,000,000"]),
         (["--episodes", "few"], ["--episodes", "few"]),
         (["--env", "point_u_mase"], ["'point_u_mase'", "point_u_maze"]),
         (["--env", "point_u4_maze"], ["env point_u4_maze has another maze than point_u_maze"]),
@@ -258,7 +275,13 @@ def test_a_full_disk_is_a_fault_of_the_machine(command, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [(DivergedError("it"), 1), (MachineError("it"), 1), (MemoryError("it"), 1), (KeyboardInterrupt(), 130)],
+    [
+        (DivergedError("it"), 1),
+        (MachineError("it"), 1),
+        (MemoryError("it"), 1),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: it"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
     ids=lambda fault: type(fault).__name__,
 )
 def test_what_stops_a_run_has_one_message_and_its_exit_code(command, monkeypatch, tmp_path, fault, code):
@@ -305,8 +328,41 @@ def test_training_prints_a_line_an_epoch(command, run):
     assert "nothing to do" in command("train", "--resume", run)[1]
 
 
+@pytest.mark.parametrize(
+    ("words", "total", "epochs"),
+    [([], 320, 2), (["--epochs", 4], 560, 4), (["--total-env-steps", 560], 560, 4),
+     (["--total-env-steps", 559], 440, 3), (["--epochs", 3, "--total-env-steps", 440], 440, 3)],
+    ids=lambda words: " ".join(map(str, words)) if isinstance(words, list) else None,
+)  # fmt: skip
+def test_a_resume_goes_on_in_epochs_as_long_as_before_up_to_the_total(trained, words, total, epochs):
+    line = [str(word) for word in ("--resume", trained, *words)]
+    args = tyro.cli(cli.Train, args=line, default=cli._train_defaults(line))
+    assert cli._config(args) == toy.config(total_env_steps=total, epochs=epochs)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["--epochs", 10**9], ["epochs is 1000000000", "1 … 17,895,696"]),
+     (["--total-env-steps", 199], ["total_env_steps is 199", "ends at 200"])],
+    ids=["counter", "shorter than an epoch"],
+)  # fmt: skip
+def test_a_resume_to_where_no_run_can_be_is_refused(refused, run, words, told):
+    refused(["train", "--resume", run, *words], *told)
+
+
+@pytest.mark.parametrize(("total", "per_epoch"), [(240, 3), (250, 3), (1, 1)])
+def test_a_run_from_before_the_total_held_the_prefill_goes_on_as_it_was(run, total, per_epoch):
+    """Format 1: the total came on top of the prefill, and was rounded to whole iterations by the epoch."""
+    path = run / "config.json"
+    values = json.loads(path.read_text()) | {"format": 1, "total_env_steps": total}
+    path.write_text(json.dumps(values))
+    config = runs.load_config(run)
+    assert [config.iterations_at(epoch) for epoch in (1, 2)] == [per_epoch, 2 * per_epoch]
+    assert config == toy.config(total_env_steps=(2 + 2 * per_epoch) * toy.STEPS)
+
+
 def test_a_run_goes_by_default_to_a_new_directory_that_names_it(command):
-    assert command("train", *toy.words(), "--epochs", 1, "--total-env-steps", 40)[0] == 0
+    assert command("train", *toy.words(), "--epochs", 1, "--total-env-steps", 120)[0] == 0
     (directory,) = (Path.cwd() / "runs").iterdir()
     assert directory.name.startswith("point_u_maze-d2-s0-")
     assert runs.is_run(directory)
@@ -432,7 +488,7 @@ def test_a_profiled_run_prints_where_its_time_went(command, tmp_path):
 
 
 def test_a_profile_of_too_short_a_run_says_so(command, tmp_path):
-    short = toy.words(toy.SETTINGS | {"epochs": 1, "total_env_steps": 80})
+    short = toy.words(toy.SETTINGS | {"epochs": 1, "total_env_steps": 160})
     code, _, error = command("train", *short, "--out", tmp_path / "run", "--profile")
     assert code == 0
     assert "nothing was traced" in error

@@ -2,8 +2,9 @@
 
 import ast
 import json
+import re
 import types
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -13,7 +14,16 @@ import tyro
 
 import goalward
 from goalward import cli
-from goalward.config import PRESETS, CRLConfig, NetworkConfig, TrainConfig, from_dict, merge, preset
+from goalward.config import (
+    PRESETS,
+    CRLConfig,
+    NetworkConfig,
+    TrainConfig,
+    check_together,
+    from_dict,
+    merge,
+    preset,
+)
 from goalward.errors import UserError
 
 PARTS = {"": TrainConfig, "network": NetworkConfig, "crl": CRLConfig}
@@ -48,7 +58,7 @@ def another(name, hint, default):
     """A valid value of a setting that is not its default."""
     near = {
         "discount": 0.5, "actor_random_goals": 0.25, "actor_commanded_goals": 0.5, "seed": 7,
-        "buffer_rows": 2222, "batch_size": 6,
+        "buffer_rows": 2222, "batch_size": 6, "unroll": 3,
     }  # fmt: skip
     if name in near:
         return near[name]
@@ -96,7 +106,7 @@ def test_shares_of_the_actors_goals_are_of_one_batch():
     with pytest.raises(
         UserError, match=r"actor_random_goals is 0.5 and actor_commanded_goals 0.75; .* at most 1"
     ):
-        from_dict(merge(toy.SETTINGS, both), "test")
+        check_together(from_dict(merge(toy.SETTINGS, both), "test"))
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -106,14 +116,57 @@ def test_presets_are_valid_and_hold_only_settings(name):
         holder = getattr(config, part) if part else config
         for key, value in values.items():
             assert key in PARTS or getattr(holder, key) == value
-    assert config.iterations_per_epoch >= 1
+    check_together(config)
 
 
 @pytest.mark.parametrize(
-    ("total", "epochs", "iterations"), [(240, 2, 3), (250, 2, 3), (1, 1, 1), (40, 10, 1), (4000, 1, 100)]
+    ("total", "epochs", "ends"),
+    [(320, 2, [3, 6]), (359, 2, [3, 6]), (120, 1, [1]), (480, 4, [3, 6, 8, 10]), (280, 5, [1, 2, 3, 4, 5])],
 )
-def test_an_epoch_is_whole_iterations(total, epochs, iterations):
-    assert toy.config(total_env_steps=total, epochs=epochs).iterations_per_epoch == iterations
+def test_a_run_takes_its_total_in_whole_rounds_and_its_prefill_is_in_it(total, epochs, ends):
+    """Two rounds of 4 · 10 steps are prefill; the first epochs are longer by one iteration, where any is."""
+    config = toy.config(total_env_steps=total, epochs=epochs)
+    check_together(config)
+    assert config.iterations == ends[-1]
+    assert config.steps_at(epochs) == total // 40 * 40
+    assert [config.iterations_at(epoch + 1) for epoch in range(epochs)] == ends
+    done = [sum(end <= i for end in ends) for i in range(ends[-1] + 1)]
+    assert [config.epoch_at(i) for i in range(ends[-1] + 1)] == done
+
+
+@pytest.mark.parametrize("more", [1, 3, 5, 9])
+def test_epochs_that_are_added_leave_the_others_where_they_are(more):
+    config = toy.config(total_env_steps=480, epochs=4)
+    longer = replace(config, epochs=more, total_env_steps=config.steps_at(more))
+    for epoch in range(1, more + 1):
+        assert (
+            longer.iterations_at(epoch)
+            == config.iterations_at(epoch)
+            == [3, 6, 8, 10, 12, 14, 16, 18, 20][epoch - 1]
+        )
+
+
+@pytest.mark.parametrize(
+    ("total", "epochs", "told"),
+    [
+        (
+            400,
+            20,
+            r"epochs is 20, .* 400 are 8 iterations of 40 .* 80 of prefill; use --epochs 8 or .*steps 880$",
+        ),
+        (100, 2, r"epochs is 2, .* 0 iterations .* use --total-env-steps 160$"),
+        (2**31 - 1, 2**31 - 1, "are 53687089 iterations .*--epochs 53687089 or smaller num_envs"),
+    ],
+)
+def test_more_epochs_than_iterations_are_refused_with_what_is_possible(total, epochs, told):
+    with pytest.raises(UserError, match=told):
+        check_together(toy.config(total_env_steps=total, epochs=epochs))
+
+
+def test_more_updates_than_can_be_counted_are_refused():
+    config = toy.config(total_env_steps=2**31 - 1, updates_per_iteration=41)
+    with pytest.raises(UserError, match=r"updates_per_iteration is 41; for 53687089 iterations .* 1 … 40"):
+        check_together(config)
 
 
 def test_merging_goes_into_parts_and_changes_neither_side():
@@ -195,11 +248,16 @@ NAN, INF = float("nan"), float("inf")
         ("", "total_env_steps", [3_000_000_000]),
         ("", "batch_size", [1, 0]),
         ("", "buffer_rows", [2]),
-        ("", "prefill_rows", [2, 61]),
-        ("", "steps_per_iteration", [61]),
+        ("", "prefill_rows", [2]),
+        ("", "updates_per_iteration", [10**9, 10**30]),
+        ("", "eval_episodes", [10**9]),
+        ("", "random_shift", [1e38, 1e-50, INF, -1.0]),
+        ("network", "unroll", [2**31]),
+        ("network", "depth", [0, -4, 2**31]),
         ("crl", "repr_dim", [0]),
         ("crl", "logsumexp_penalty", [-0.1, NAN, INF]),
-        *[("crl", name, [0.0, 1.0, -0.1, NAN]) for name in ("actor_lr", "critic_lr", "alpha_lr", "discount")],
+        *[("crl", name, [0.0, 1.1, -0.1, NAN, 1e-50]) for name in ("actor_lr", "critic_lr", "alpha_lr")],
+        ("crl", "discount", [0.0, 1.0, -0.1, NAN, 0.99999999, 1e-50]),
         ("crl", "actor_random_goals", [-0.1, 1.1, NAN]),
         ("crl", "actor_commanded_goals", [-0.1, 1.1, NAN]),
         ("crl", "target_entropy", [NAN, INF]),
@@ -207,14 +265,42 @@ NAN, INF = float("nan"), float("inf")
 )  # fmt: skip
 def test_a_number_out_of_range_is_told(part, name, values):
     for value in values:
-        with pytest.raises(UserError, match=f"{name} is {value}"):
+        with pytest.raises(UserError, match=re.escape(f"{name} is {value}")):
             from_dict(with_value(part, name, value), "test")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [('{"random_shift": 1%s}' % ("0" * 400), "random_shift is inf"),
+     ('{"seed": 1%s}' % ("0" * 400), "more than 40 digits"),
+     ('{"crl": {"discount": 0.99999999}}', "discount is 0.99999999; it must lie in 1e-06 … 0.9999999"),
+     ('{"crl": {"actor_lr": 1e-50}}', "actor_lr is 1e-50; it must lie in 1e-12 … 1")],
+    ids=["a float of 400 digits", "a whole number of 400 digits", "1 for 32 bits", "0 for 32 bits"],
+)  # fmt: skip
+def test_a_number_that_its_type_cannot_hold_is_told(text, told):
+    with pytest.raises(UserError, match=told):
+        from_dict(merge(toy.SETTINGS, json.loads(text)), "test")
+
+
+@pytest.mark.parametrize("name", ["steps_per_iteration", "prefill_rows"])
+def test_a_chunk_larger_than_the_ring_is_told_with_the_remedy(name):
+    with pytest.raises(
+        UserError, match=f"{name} is 61, more than buffer_rows 60; raise --buffer-rows or lower"
+    ):
+        check_together(toy.config(**{name: 61, "total_env_steps": 4000}))
+
+
 def test_a_batch_larger_than_the_replay_is_told_with_the_remedy():
-    toy.config(batch_size=240)
+    check_together(toy.config(batch_size=240))
     with pytest.raises(UserError, match=r"batch_size is 241.* 240 rows.*4 worlds × 60.*--buffer-rows"):
-        toy.config(batch_size=241)
+        check_together(toy.config(batch_size=241))
+
+
+def test_numbers_need_to_go_together_only_when_all_are_known(tmp_path):
+    """A file's alone do not: flags may mend it."""
+    (tmp_path / "my.json").write_text('{"num_envs": 8192, "buffer_rows": 100}')
+    words = ["point_u_maze", "--config", tmp_path / "my.json", "--prefill-rows", 50, "--total-env-steps", 10**8]
+    check_together(parse(*words))
 
 
 def parse(*words):
@@ -241,6 +327,17 @@ def test_flags_win_over_the_file_and_the_file_over_the_preset(tmp_path, name, te
     assert config.crl == CRLConfig(**paper.get("crl", {}))  # the defaults
     assert parse("point_u_maze", "--preset", "paper").num_envs == paper["num_envs"]
     assert parse("point_u_maze", "--config", path).network.depth == 8
+
+
+def test_of_a_flag_that_is_given_twice_the_last_wins(tmp_path):
+    (tmp_path / "a.json").write_text('{"num_envs": 7}')
+    (tmp_path / "b.json").write_text('{"num_envs": 9, "seed": 3}')
+    both = ["--config", tmp_path / "a.json", f"--config={tmp_path / 'b.json'}"]
+    words = ["point_u_maze", *both, "--preset=laptop", "--preset", "paper", "--residual", "--no-residual"]
+    config = parse(*words)
+    assert (config.num_envs, config.seed, config.batch_size) == (9, 3, PRESETS["paper"]["batch_size"])
+    assert not config.network.residual
+    assert parse("point_u_maze", *both, "--config", tmp_path / "a.json").num_envs == 7
 
 
 def test_a_file_may_be_the_configuration_of_another_run(tmp_path):

@@ -147,7 +147,8 @@ def test_curves_that_cannot_be_drawn_are_refused_with_one_message(trained, tmp_p
         ([tmp_path, "--out", picture], "no evaluation yet"),
         ([tmp_path / "none", "--out", picture], "not a run directory"),
         (["--out", picture], "no run is named"),
-        ([trained, "--out", tmp_path / "curves.txt"], "pictures are written as ."),
+        ([trained, "--out", tmp_path / "curves.txt"], "pictures are written as .png, .pdf, .svg, .jpg"),
+        ([trained, "--out", tmp_path / "curves.pgf"], "pictures are written as .png, .pdf, .svg, .jpg"),
     ):
         with pytest.raises(SystemExit) as exit_:
             cli.main(["curves", *map(str, words)])
@@ -330,7 +331,7 @@ def test_the_studys_commands_are_commands(trained, tmp_path):
         args = tyro.cli(cli.Train, args=words[4:], default=cli._train_defaults(words[4:]))
         directory, config = args.resume or args.out, cli._config(args)
         assert (config.network.depth, config.seed) == (number, seed)
-        assert config.epochs * config.iterations_per_epoch * config.updates_per_iteration == study.updates
+        assert config.iterations * config.updates_per_iteration == study.updates
         assert envs.make(config.env).maze.walls.tolist() == envs.make(config.eval_env).maze.walls.tolist()
         toy.copy(trained, directory)
         words = depth.command(study, number, seed)

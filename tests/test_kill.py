@@ -67,7 +67,7 @@ def start(tmp_path_factory):
 
 def training(directory):
     """Words of `goalward` for the whole run."""
-    end = ["--epochs", EPOCHS, "--total-env-steps", EPOCHS * toy.ITERATIONS * toy.STEPS]
+    end = ["--epochs", EPOCHS, "--total-env-steps", toy.total(EPOCHS)]
     return ["train", *toy.words(), *end, "--out", directory]
 
 
@@ -137,7 +137,7 @@ def test_a_run_killed_and_resumed_by_the_command_ends_as_if_it_had_not_been(whol
 def test_a_signal_saves_and_tells_how_to_go_on(whole, start, tmp_path, number):
     directory = tmp_path / "run"
     # So many epochs that it cannot end by itself before the signal comes.
-    more = ["--epochs", 1000, "--total-env-steps", 1000 * toy.ITERATIONS * toy.STEPS]
+    more = ["--epochs", 1000, "--total-env-steps", toy.total(1000)]
     process = start("-m", "goalward", "train", *toy.words(), *more, "--out", directory)
     wait_for(directory / "checkpoints" / "00000000", process)
     process.send_signal(number)

@@ -60,7 +60,7 @@ def test_the_quickstart_does_what_the_docs_claim(tmp_path, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("env", "steps", "epochs"), [("reacher", 1_024_000, 8), ("arm_reach", 640_000, 5)])
+@pytest.mark.parametrize(("env", "steps", "epochs"), [("reacher", 1_152_000, 8), ("arm_reach", 768_000, 5)])
 def test_arms_reach_their_goals_and_stay_there(tmp_path, env, steps, epochs):
     line = f"train {env} --total-env-steps {steps} --epochs {epochs} --eval-episodes 32"
     last = goalward(tmp_path, *line.split())
@@ -71,5 +71,5 @@ def test_arms_reach_their_goals_and_stay_there(tmp_path, env, steps, epochs):
 @pytest.mark.slow
 def test_an_ant_walks_metres_towards_its_goal_within_a_million_steps(tmp_path):
     """Random actions end 10.0 m away, where they started, to a few centimetres."""
-    line = "train ant --total-env-steps 768000 --epochs 3 --eval-episodes 64"
+    line = "train ant --total-env-steps 844800 --epochs 3 --eval-episodes 64"
     assert goalward(tmp_path, *line.split())["final_distance"] < 8.5

@@ -140,7 +140,7 @@ def test_faults_are_reported_by_a_run(tmp_path, monkeypatch):
 
 def small(name, **changes):
     """Two iterations on an environment; episodes end within a chunk."""
-    sizes = {"epochs": 2, "total_env_steps": 80, "env_settings": {"episode_length": 8}, "eval_episodes": 3}
+    sizes = {"epochs": 2, "total_env_steps": 160, "env_settings": {"episode_length": 8}, "eval_episodes": 3}
     return toy.config(**{"env": name, **sizes, **changes})
 
 
@@ -159,8 +159,8 @@ SHIFT_AND_SCALE = {"random_shift": 4.0, "crl": {"normalise_inputs": True}}
 @pytest.mark.parametrize(("name", "changes"), [("ant_u_maze", {}), ("ant", SHIFT_AND_SCALE)])
 def test_a_resumed_run_on_the_engine_ends_in_the_same_bits(tmp_path, name, changes):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    four = small(name, epochs=4, total_env_steps=160, num_envs=4, **changes)
-    two = replace(four, epochs=2, total_env_steps=80)
+    four = small(name, epochs=4, total_env_steps=240, num_envs=4, **changes)
+    two = replace(four, epochs=2, total_env_steps=160)
     toy.run(whole, four)
     toy.run(halves, two)
     assert toy.digest(whole) != toy.digest(halves)
@@ -179,7 +179,7 @@ def test_a_run_on_the_engine_is_profiled(tmp_path):
     from goalward.profile import Profiler
 
     profiler = Profiler(tmp_path / "profile")
-    config = small("ant", epochs=4, total_env_steps=160)
+    config = small("ant", epochs=4, total_env_steps=240)
     toy.run(tmp_path / "run", config, profiler=profiler)
     toy.run(tmp_path / "plain", config)
     assert toy.digest(tmp_path / "run") == toy.digest(tmp_path / "plain")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import jax
@@ -483,6 +484,18 @@ def test_an_mp4_holds_all_pictures_for_the_right_time(tmp_path):
     assert np.abs(first.astype(int) - frame).mean() < 12
 
 
+def test_ffmpeg_is_given_a_path_that_it_cannot_take_for_a_place_on_the_net(tmp_path, monkeypatch):
+    stand_in = tmp_path / "ffmpeg"
+    stand_in.write_text('#!/bin/sh\ncat > /dev/null; for last; do :; done; echo "$last" > said\n')
+    stand_in.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(
+        sys.modules, "imageio_ffmpeg", types.SimpleNamespace(get_ffmpeg_exe=lambda: str(stand_in))
+    )
+    pictures.video(Path("http:a.mp4"), noise(2), 10.0)
+    assert Path("said").read_text().strip() == str(tmp_path / "http:a.mp4")
+
+
 def test_what_ffmpeg_says_is_told(tmp_path):
     pytest.importorskip("imageio_ffmpeg", reason="the extra `video` is not installed")
     with pytest.raises(MachineError, match=r"ffmpeg could not write .*No such file"):
@@ -579,11 +592,11 @@ def test_a_run_of_a_point_is_animated_without_graphics(tmp_path, tmp_path_factor
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"episodes": 0}, "episodes is 0; it must be at least 1"),
-        ({"width": 101}, "width is 101; it must be an even number of 64 … 4096"),
-        ({"height": 10000}, "height is 10000; it must be an even"),
+        ({"episodes": 0}, "episodes is 0; it must lie in 1 … 100"),
+        ({"width": 101}, "width is 101; it must be even"),
+        ({"height": 10000}, "height is 10000; it must lie in 64 … 4,096"),
         ({"height": 0}, "height is 0"),
-        ({"every": 0}, "every is 0; it must be at least 1"),
+        ({"every": 0}, "every is 0; it must lie in 1 …"),
         ({"view": "below"}, "view is 'below'; it must be one of auto, top, side"),
         ({}, "no run|not a run|is no"),
     ],

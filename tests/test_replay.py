@@ -241,6 +241,13 @@ def test_horizon_has_its_exact_probabilities(horizon, discount):
         np.testing.assert_allclose(shares, exact, atol=1e-4 if discount < 0.999 else 3e-4)
 
 
+@pytest.mark.parametrize("horizon", ["truncated_geometric", "clipped_geometric"])
+def test_a_discount_near_1_means_what_it_says(horizon):
+    """In 32 bits 1 − 10⁻⁶ is rounded so that the median would be 1.3 % shorter."""
+    draw, endless = replay.HORIZONS[horizon](1 - 1e-6), jnp.full(1, 10**9, jnp.int32)
+    assert int(draw(jnp.full(1, 0.5), endless)[0]) == pytest.approx(np.log(2) * 1e6, rel=1e-4)
+
+
 @pytest.mark.parametrize("horizon", replay.HORIZONS)
 @pytest.mark.parametrize("discount", [1e-6, 0.5, 0.99, 1 - 1e-6])
 def test_horizon_stays_within_the_episode_at_the_ends_of_u(horizon, discount):

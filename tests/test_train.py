@@ -9,6 +9,7 @@ import subprocess
 import sys
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -82,6 +83,14 @@ def test_tables_agree_with_the_reports(whole):
     for cells, row in zip(table, expected, strict=True):
         scalars = {name: value for name, value in row.items() if name != "by_goal"}
         assert {name: float(cell) for name, cell in cells.items() if cell != ""} == pytest.approx(scalars)
+
+
+@pytest.mark.parametrize("name", ["s3:x", "gs:x"])
+def test_what_looks_like_a_place_on_the_net_is_a_folder_here(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir()
+    runs.Recorder(Path(name), -1).close()
+    assert list((tmp_path / name / "tensorboard").iterdir())
 
 
 def test_tensorboard_events_agree_with_the_tables(whole):

@@ -8,11 +8,11 @@ from pathlib import Path
 from goalward import checkpoint, runs, train
 from goalward.config import PRESETS, TrainConfig, from_dict, merge
 
-# Three iterations an epoch, each of 4 · 10 environment steps and 2 updates.
+# Three iterations an epoch, each of 4 · 10 environment steps and 2 updates, after a prefill of two rounds.
 SETTINGS = {
     "env": "point_u_maze",
     "env_settings": {"episode_length": 20},
-    "total_env_steps": 240,
+    "total_env_steps": 320,
     "epochs": 2,
     "num_envs": 4,
     "steps_per_goal": 7,
@@ -51,7 +51,12 @@ def config(**changes) -> TrainConfig:
 
 def epochs(number: int, **changes) -> TrainConfig:
     """The toy configuration with another number of epochs of the same length."""
-    return config(epochs=number, total_env_steps=number * ITERATIONS * STEPS, **changes)
+    return config(epochs=number, total_env_steps=total(number), **changes)
+
+
+def total(epochs: int) -> int:
+    """Environment steps of so many epochs, after the prefill."""
+    return (2 + epochs * ITERATIONS) * STEPS
 
 
 def words(settings: dict | None = None) -> list[str]:

@@ -70,7 +70,7 @@ def parse(name: str, grids: Mapping[str, str] = GRIDS) -> Maze:
     1 or 2 cells forward, each distance equally likely and then each start equally likely. As in scaling-crl
     an ant starts exactly in the middle of its cell there.
     """
-    split = re.fullmatch(r"(\w+_maze)_gen_((?:\d+f)+)", name)
+    split = re.fullmatch(r"(\w+_maze)_gen_((?:[0-9]{1,3}f)+)", name)
     if split:
         return _split(name, split[1], [int(k) for k in split[2].rstrip("f").split("f")])
     if name not in grids:

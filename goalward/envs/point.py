@@ -11,7 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from goalward.envs.core import Env
 from goalward.envs.maze import Maze
-from goalward.envs.settings import check
+from goalward.envs.settings import LARGEST, LONGEST, check
 from goalward.types import EnvSpec
 
 # Observed positions are centred and scaled so that the longer side of a maze spans ± this.
@@ -36,10 +36,10 @@ class PointSettings:
         check(
             "point maze",
             self,
-            episode_length=(1, np.inf),
-            cell_size=(1e-6, np.inf),
-            step_size=(1e-9, self.cell_size * (1 - 2 * WALL_GAP)),
-            goal_threshold=(1e-9, np.inf),
+            episode_length=(1, LONGEST),
+            cell_size=(1e-6, LARGEST),
+            step_size=(1e-4 * self.cell_size, self.cell_size * (1 - 2 * WALL_GAP)),
+            goal_threshold=(1e-9, LARGEST),
             start_noise=(0.0, self.cell_size * (0.5 - WALL_GAP)),
             drag=(1e-6, 1.0),
         )

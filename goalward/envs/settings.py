@@ -4,9 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from goalward.errors import UserError
+from goalward.limits import check_number, to_float
+
+LONGEST = 100_000  # episode, in steps
+LARGEST = 1e6  # length, in units of the world
 
 
 def parse(defaults: Any, env_name: str, given: Mapping[str, Any]) -> Any:
@@ -25,13 +27,11 @@ def parse(defaults: Any, env_name: str, given: Mapping[str, Any]) -> Any:
                 f"{env_name} setting {name} is {value!r}; "
                 f"it must be a {wanted.__name__}, such as {getattr(defaults, name)!r}"
             )
-    typed = {name: type(getattr(defaults, name))(value) for name, value in given.items()}
+    typed = {name: to_float(v) if type(getattr(defaults, name)) is float else v for name, v in given.items()}
     return dataclasses.replace(defaults, **typed)
 
 
 def check(owner: str, settings: Any, **limits: tuple[float | int, float | int]) -> None:
-    """Raise `UserError` for a field that is not finite or outside of its limits, both included."""
+    """Raise `UserError` for a field outside of its limits, both included."""
     for name, (low, high) in limits.items():
-        value = getattr(settings, name)
-        if not (low <= value <= high and np.isfinite(value)):
-            raise UserError(f"{owner} setting {name} is {value}; it must lie in {low:g} … {high:g}")
+        check_number(f"{owner} setting {name}", getattr(settings, name), low, high)

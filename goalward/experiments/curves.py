@@ -28,6 +28,10 @@ UNTOLD = ("env", "seed", "keep_last", "block_norms")
 LABEL_WIDTH = 38  # characters in a line of the legend
 
 
+# Pictures that matplotlib writes by itself; others, such as .pgf, need programs that may be missing.
+KINDS = (".png", ".pdf", ".svg", ".jpg")
+
+
 class Curve(NamedTuple):
     """Evaluations of one run."""
 
@@ -100,9 +104,8 @@ def draw(curves: Sequence[Curve], path: Path, *, force: bool = False) -> None:
     """
     names = list(dict.fromkeys(curve.config.env for curve in curves))
     figure = Figure(figsize=(3.2 * len(names) + 0.6, 6.8), layout="constrained")
-    kinds = figure.canvas.get_supported_filetypes()
-    if path.suffix.lower().removeprefix(".") not in kinds:
-        raise UserError(f"out is {path}; pictures are written as .{', .'.join(sorted(kinds))}")
+    if path.suffix.lower() not in KINDS:
+        raise UserError(f"out is {path}; pictures are written as {', '.join(KINDS)}")
     check_new([path], force=force)
     panels = figure.subplots(len(MEASURES), len(names), sharex="col", squeeze=False)
     for column, name in zip(panels.T, names, strict=True):

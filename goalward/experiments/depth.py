@@ -70,7 +70,7 @@ def command(study: Study, depth: int, seed: int) -> list[str]:
     if runs.is_run(directory):
         return [*base, "--resume", str(directory)]
     iterations = study.updates // 80
-    steps = str(iterations * 512 * 50)
+    steps = str((iterations + 400 // 50) * 512 * 50)  # 400 rows of prefill
     return [
         *base, "point_u4_maze", "--eval-env", "point_u4_maze_eval", "--num-envs", "512",
         "--depth", str(depth), "--seed", str(seed), "--total-env-steps", steps,

@@ -13,6 +13,7 @@ from goalward import runs
 from goalward.config import PRESETS, TrainConfig, from_dict
 from goalward.evaluate import summarise
 from goalward.experiments import figures
+from goalward.limits import SEEDS
 from goalward.policy import load_run
 from goalward.progress import print_evaluation, print_summary, show
 from goalward.train import Experiment, Run, chance_level, evaluator, train
@@ -69,7 +70,7 @@ def run(
 def _evaluate_and_draw(directory: Path, seed: int) -> tuple[dict[str, Any], Run]:
     """Evaluate the latest policy, and random actions, on starts and goals of their own; draw what it did."""
     experiment, run = load_run(directory)
-    keys = jax.random.split(jax.random.key(seed + 1), EPISODES)
+    keys = jax.random.split(jax.random.key((seed + 1) % (SEEDS[1] + 1)), EPISODES)
     episodes, (_, obs) = evaluator(experiment, record=True)(run.agent, keys)
     _draw(directory, experiment, run.agent, np.asarray(obs[:, :TRACKS]), np.asarray(episodes.goal[:TRACKS]))
     evaluation = summarise(episodes, experiment.env.spec.episode_length)._asdict()

@@ -16,6 +16,7 @@ from goalward.envs.maze import Maze
 from goalward.errors import UserError
 from goalward.experiments import figures
 from goalward.experiments.figures import check_new
+from goalward.limits import INT32, check_number
 from goalward.policy import load_run
 from goalward.rollout import starter
 from goalward.train import Experiment, evaluation_keys, evaluator
@@ -25,7 +26,8 @@ VIEWS = ("auto", "top", "side")
 MOST_FRAMES = 150  # of an episode in a GIF
 # Frames a second: fewer would jerk, more are shown slower than meant, or are not seen.
 GIF_RATES, MP4_RATES = (12.5, 50.0), (10.0, 30.0)
-SIZES = (64, 4096)
+SIZES = (64, 4096)  # of a picture, in pixels
+MOST_EPISODES, MOST_STEPS = 100, 500_000  # of which the states are kept
 START = "#1b6ca8"
 
 
@@ -63,6 +65,7 @@ def render(
     experiment, run = load_run(directory, best=best)
     env = experiment.eval_env
     _check_name(path, env)
+    check_number("episodes", episodes, 1, max(1, MOST_STEPS // env.spec.episode_length))
     check_new([path, _paths(path)] if env.maze else [path], force=force or out is None)
     keys = evaluation_keys(experiment.config, episodes)
     table, (states, obs) = evaluator(experiment, record=True)(run.agent, keys)
@@ -74,15 +77,15 @@ def render(
 
 
 def _check(episodes: int, view: str, width: int, height: int, every: int | None) -> None:
-    if episodes < 1:
-        raise UserError(f"episodes is {episodes}; it must be at least 1")
-    if every is not None and every < 1:
-        raise UserError(f"every is {every}; it must be at least 1, the number of steps between frames")
+    check_number("episodes", episodes, 1, MOST_EPISODES)
+    if every is not None:
+        check_number("every", every, 1, INT32)
     if view not in VIEWS:
         raise UserError(f"view is {view!r}; it must be one of {', '.join(VIEWS)}")
     for name, value in (("width", width), ("height", height)):
-        if value % 2 or not SIZES[0] <= value <= SIZES[1]:
-            raise UserError(f"{name} is {value}; it must be an even number of {SIZES[0]} … {SIZES[1]} pixels")
+        check_number(name, value, *SIZES)
+        if value % 2:
+            raise UserError(f"{name} is {value}; it must be even")
 
 
 def _check_name(path: Path, env: core.Env) -> None:

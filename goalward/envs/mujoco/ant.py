@@ -17,7 +17,7 @@ from jaxtyping import Array, PRNGKeyArray
 from goalward.envs import maze as mazes
 from goalward.envs.mujoco import models
 from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
-from goalward.envs.settings import check
+from goalward.envs.settings import LARGEST, LONGEST, check
 
 # 0.05 s a step. At Gymnasium's 0.01 s a random ant would fall over after 38 steps, by RK4 after 57, so after 59
 # (`python -m benchmarks.integrators`).
@@ -48,7 +48,7 @@ class AntSettings:
     start_noise: float = 0.1  # uniform, of positions in m and rad; the deviation of velocities
 
     def __post_init__(self):
-        check("ant", self, episode_length=(1, np.inf), goal_threshold=(1e-9, np.inf),
+        check("ant", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST),
               goal_distance=(0, 1e3), start_noise=(0, 0.2))  # fmt: skip
 
 
@@ -63,7 +63,7 @@ class AntBallSettings:
     shifted_goal: bool = False  # parity: compare observations 28 and 29 with the goal, as scaling-crl does
 
     def __post_init__(self):
-        check("ant_ball", self, episode_length=(1, np.inf), goal_threshold=(1e-9, np.inf),
+        check("ant_ball", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST),
               goal_distance=(0, 1e3), start_noise=(0, 0.2))  # fmt: skip
 
 
@@ -76,7 +76,7 @@ class AntPlaceSettings:
     start_noise: float = 0.1
 
     def __post_init__(self):
-        check("ant", self, episode_length=(1, np.inf), goal_threshold=(1e-9, np.inf), start_noise=(0, 0.2))
+        check("ant", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST), start_noise=(0, 0.2))
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class AntMazeSettings:
     cell_size: float = 4.0  # m; walls are half as high
 
     def __post_init__(self):
-        check("ant maze", self, episode_length=(1, np.inf), goal_threshold=(1e-9, np.inf),
+        check("ant maze", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST),
               start_noise=(0, 0.2), cell_size=(2.0, 100.0))  # fmt: skip
 
 

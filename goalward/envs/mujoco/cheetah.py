@@ -15,7 +15,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from goalward.envs.mujoco import models
 from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
-from goalward.envs.settings import check
+from goalward.envs.settings import LARGEST, LONGEST, check
 
 TIMESTEP, SUBSTEPS = 0.01, 5  # 0.05 s a step
 VERSION = 2  # since 2 it weighs and touches as in JaxGCRL
@@ -35,7 +35,7 @@ class CheetahSettings:
     start_noise: float = 0.1  # uniform, of positions in m and rad; the deviation of velocities
 
     def __post_init__(self):
-        check("cheetah", self, episode_length=(1, np.inf), goal_threshold=(1e-9, np.inf),
+        check("cheetah", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST),
               nearest_goal=(0, self.farthest_goal), farthest_goal=(0, 1e3), start_noise=(0, 0.2))  # fmt: skip
 
 

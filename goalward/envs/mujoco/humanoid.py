@@ -20,7 +20,7 @@ from goalward.envs import maze as mazes
 from goalward.envs.mujoco import models
 from goalward.envs.mujoco.ant import direction, pair_drawer
 from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
-from goalward.envs.settings import check
+from goalward.envs.settings import LARGEST, LONGEST, check
 
 # 0.03 s a step, as what is in force in scaling-crl; 10 steps of 0.003 s take 1.7 times as long.
 TIMESTEP, SUBSTEPS = 0.005, 6
@@ -46,7 +46,7 @@ class HumanoidSettings:
     start_noise: float = 0.01  # uniform, of positions in m and rad and of velocities
 
     def __post_init__(self):
-        check("humanoid", self, episode_length=(1, np.inf), goal_threshold=(1e-9, np.inf),
+        check("humanoid", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST),
               nearest_goal=(0, self.farthest_goal), farthest_goal=(0, 1e3), start_noise=(0, 0.1))  # fmt: skip
 
 
@@ -60,7 +60,7 @@ class HumanoidMazeSettings:
     cell_size: float = 2.0  # m; walls are half as high
 
     def __post_init__(self):
-        check("humanoid maze", self, episode_length=(1, np.inf), goal_threshold=(1e-9, np.inf),
+        check("humanoid maze", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST),
               start_noise=(0, 0.1), cell_size=(1.0, 100.0))  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from goalward.envs.mujoco import models, panda
 from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
-from goalward.envs.settings import check
+from goalward.envs.settings import LARGEST, LONGEST, check
 
 # 0.05 s a step, as the 0.002 s × 25 of JaxGCRL. Measured with 512 worlds and 60 random actions: 2.2 to 2.6
 # times as fast, and cubes fly no higher (99 in 100 below 0.05 m). With 0.01 s × 5 they do, and a scripted hand
@@ -72,7 +72,7 @@ class ArmSettings:
     start_noise: float = 0.01  # rad, uniform, of the joints that move; 0 in JaxGCRL
 
     def __post_init__(self):
-        check("arm", self, episode_length=(1, np.inf), goal_threshold=(1e-9, np.inf), start_noise=(0, 0.5))
+        check("arm", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST), start_noise=(0, 0.5))
 
 
 class Places(NamedTuple):

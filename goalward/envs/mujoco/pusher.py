@@ -16,7 +16,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from goalward.envs.mujoco import models
 from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
-from goalward.envs.settings import check
+from goalward.envs.settings import LARGEST, LONGEST, check
 
 TIMESTEP, SUBSTEPS = 0.01, 5  # 0.05 s a step
 VERSION = 2  # of all tasks here: since 2 the wrist alone touches
@@ -45,7 +45,7 @@ class PusherSettings:
     goal_threshold: float = 0.1  # m, from each cylinder
 
     def __post_init__(self):
-        check("pusher", self, episode_length=(1, np.inf), goal_threshold=(1e-9, np.inf))
+        check("pusher", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST))
 
 
 def pusher(name: str, settings: PusherSettings) -> Task:

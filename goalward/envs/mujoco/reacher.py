@@ -17,7 +17,7 @@ from jaxtyping import Array, PRNGKeyArray
 from goalward.envs.mujoco import models
 from goalward.envs.mujoco.ant import direction
 from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
-from goalward.envs.settings import check
+from goalward.envs.settings import LARGEST, LONGEST, check
 
 TIMESTEP, SUBSTEPS = 0.01, 4  # 0.04 s a step, as what is in force in scaling-crl
 VERSION = 2  # since 2 its gear is 25
@@ -35,7 +35,7 @@ class ReacherSettings:
     start_noise: float = 0.1  # uniform, of angles in rad
 
     def __post_init__(self):
-        check("reacher", self, episode_length=(1, np.inf), goal_threshold=(1e-9, np.inf),
+        check("reacher", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST),
               goal_radius=(0, 0.21), start_noise=(0, np.pi))  # fmt: skip
 
 

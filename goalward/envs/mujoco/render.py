@@ -402,9 +402,10 @@ def _write_gif(path: Path, frames: Iterator[np.ndarray], _: tuple[int, int], fps
 def _write_mp4(path: Path, frames: Iterator[np.ndarray], size: tuple[int, int], fps: float) -> None:
     """An MP4 by the ffmpeg that the package brings; its own call of it would fork a process with threads."""
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[1]}x{size[0]}", "-r", f"{fps:g}", "-i", "-"]
-    coded = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20", str(path)]
+    coded = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20"]
     ffmpeg = importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe()
-    command = [ffmpeg, "-y", "-loglevel", "error", *raw, *coded]
+    # An absolute path: one that begins with http: or the like would be sent there.
+    command = [ffmpeg, "-y", "-loglevel", "error", *raw, *coded, str(path.absolute())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None  # noqa: S101  # by stdin=PIPE, which the type checker cannot know
         with suppress(BrokenPipeError):  # ffmpeg has ended early, and says below why
