@@ -62,7 +62,9 @@ def start(tmp_path_factory):
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
 
 
 def training(directory):
@@ -158,14 +160,35 @@ def test_a_signal_saves_and_tells_how_to_go_on(whole, start, tmp_path, number):
 
 @pytest.mark.parametrize("inherited", ["", IGNORING], ids=["default", "ignored"])
 def test_a_second_signal_ends_the_process_at_once(start, tmp_path, inherited):
+    """Also in the middle of what is not Python, where handlers of Python are not called."""
     directory, mark = tmp_path / "run", tmp_path / "mark"
-    process = start("-c", inherited + BLOCKED, "goalward.checkpoint", "_hashes", 1, mark, *training(directory))
+    deaf = inherited + BLOCKED.replace(
+        "time.sleep(600)", "import hashlib; hashlib.pbkdf2_hmac('md5', b'', b'', 10**9)"
+    )
+    process = start("-c", deaf, "goalward.checkpoint", "_hashes", 1, mark, *training(directory))
     wait_for(mark, process)
     for _ in range(2):
         process.send_signal(signal.SIGINT)
         time.sleep(0.5)
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "once more to stop at once" in error
     assert error.rstrip().endswith("interrupted")
     assert checkpoint.list_saved(runs.checkpoints(directory)) == []
+
+
+def test_output_that_nobody_reads_costs_no_checkpoint(whole, start, tmp_path):
+    """As with `2>&1 | tee log` at a Ctrl-C: tee ends first."""
+    directory, mark = tmp_path / "run", tmp_path / "mark"
+    waiting = BLOCKED.replace("time.sleep(600)", "time.sleep(1)")
+    process = start("-c", waiting, "goalward.checkpoint", "_hashes", 1, mark, *training(directory))
+    wait_for(mark, process)
+    process.stdout.close()
+    process.stderr.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) == 0
+    assert toy.latest(directory).iteration in (0, 1)
+    process = start("-m", "goalward", "train", "--resume", directory)
+    process.stdout.close()
+    assert process.wait(timeout=120) == 0
+    assert_same_end(directory, whole)
