@@ -280,6 +280,9 @@ def run_train(args: Train) -> None:
         experiment = train.build(config)
         plan.check_fits(plan.state_memory(experiment), experiment.config)
         directory = args.resume or args.out or runs.default_directory(config)
+        note = train.other_threads(directory) if args.resume else None
+        if note:
+            print(note, file=sys.stderr)
         profiler = Profiler(runs.profile(directory)) if args.profile else None
         reports = train.train(
             config, directory, resume=args.resume is not None, should_stop=should_stop, profiler=profiler
@@ -400,7 +403,7 @@ def _tell_now(message: str) -> None:
 class _Heedless:
     """A stream that goes on when nobody reads it any more or its disk is full: what is written then is lost."""
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: Any):
         self._stream = stream
 
     def write(self, text: str) -> int:
@@ -533,12 +536,13 @@ def run_digest(args: Digest) -> None:
     runs.load_config(args.run)
     run = runs.load_meta(args.run).id
 
-    def digest(saved: checkpoint.Saved) -> tuple[int, str]:
+    def digest(saved: checkpoint.Saved) -> dict[str, Any]:
         checkpoint.check_run(saved, run)
-        return saved.iteration, checkpoint.digest_saved(saved)
+        value = checkpoint.digest_saved(saved)
+        return {"iteration": saved.iteration, "digest": value, "threads": saved.state.get("threads")}
 
-    iteration, value = checkpoint.read(runs.checkpoints(args.run), checkpoint.latest, digest)
-    print(json.dumps({"iteration": iteration, "digest": value}) if args.json else value)
+    found = checkpoint.read(runs.checkpoints(args.run), checkpoint.latest, digest)
+    print(json.dumps(found) if args.json else found["digest"])
 
 
 def run_quickstart(args: Quickstart) -> None:

@@ -208,8 +208,21 @@ def meta(device: str) -> dict[str, Any]:
         "host": platform.node(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
+        "threads": threads(),
         "device": device,
     }
+
+
+def threads() -> int:
+    """Threads of XLA on the CPU; sums, and so bits, depend on their number where products are split among them.
+
+    By XLA's own rule (`DefaultThreadPoolSize`): what PJRT_NPROC or NPROC says, else the cores that this process
+    may use.
+    """
+    for name in ("PJRT_NPROC", "NPROC"):
+        with suppress(KeyError, ValueError):
+            return max(0, int(os.environ[name]))
+    return len(os.sched_getaffinity(0))
 
 
 def _version(package: str) -> str | None:
@@ -294,6 +307,10 @@ class Recorder:
         self._csv, self._jsonl = (files.inside(directory, name) for name in (_CSV, _JSONL))
         rows = [row for row in read_metrics(directory) if row["iteration"] <= last_iteration]
         if last_row is not None and all(row["iteration"] != last_iteration for row in rows):
+            try:
+                _check_row(last_row, rows[-1] if rows else dict.fromkeys(_COUNTS, -1))
+            except ValueError as error:
+                raise UserError(f"the latest checkpoint of {directory} is damaged: its row: {error}") from error
             rows.append(dict(last_row))
         self._columns: list[str] = []
         # Seconds of training become the clock's, so that TensorBoard shows them however long a run lay still.

@@ -340,6 +340,18 @@ def train(
                     return
 
 
+def other_threads(directory: Path) -> str | None:
+    """A note if a run that is to go on was made with another number of threads than this process has."""
+    saved = checkpoint.list_saved(runs.checkpoints(directory))
+    before, now = saved[-1].state.get("threads") if saved else None, runs.threads()
+    if before in (None, now) or jax.default_backend() != "cpu":
+        return None
+    return (
+        f"note: the run so far had {before} threads, this process has {now}: the result is as good, but bits "
+        f"may differ; set PJRT_NPROC={before} for equal ones"
+    )
+
+
 def epoch(session: "Session") -> Iterator[Report]:
     """Iterate up to the next evaluation, whose report comes last."""
     while True:
@@ -503,7 +515,8 @@ class Session:
             return
         seconds = self._seconds + time.monotonic() - self._since
         score = self._score if self.iteration % self.experiment.config.iterations_per_epoch == 0 else None
-        state = {"run": self._meta.id, "epoch": self.epoch, "seconds": seconds, "score": score, "row": row}
+        counts = {"run": self._meta.id, "epoch": self.epoch, "threads": runs.threads()}
+        state = counts | {"seconds": seconds, "score": score, "row": row}
         checkpoint.save(self._folder, self.iteration, self.run, state)
         self._saved_iteration = self.iteration
         checkpoint.prune(self._folder, self.experiment.config.keep_last)
