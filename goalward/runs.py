@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # type: ignore  # made at run time
+from tensorboardX.proto.summary_pb2 import Summary  # type: ignore
 
 from goalward import files
 from goalward.config import TrainConfig, from_dict
