@@ -2,15 +2,19 @@
 
 import difflib
 import json
+import os
+import select
 import signal
+import socket
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast, get_type_hints
 
 import tyro
 
@@ -288,7 +292,7 @@ def _value_of(flag: str, words: list[str]) -> str | None:
 
 def run_train(args: Train) -> None:
     """Start or resume a run, and show it until it ends or is stopped."""
-    with _stop_signals() as should_stop:
+    with _heedless_output(), _stop_signals() as should_stop:
         from goalward import plan, progress, runs, train
         from goalward.profile import Profiler
 
@@ -297,6 +301,9 @@ def run_train(args: Train) -> None:
         experiment = train.build(config)
         plan.check_fits(plan.state_memory(experiment), experiment.config)
         directory = args.resume or args.out or runs.default_directory(config)
+        note = train.other_threads(directory) if args.resume else None
+        if note:
+            print(note, file=sys.stderr)
         profiler = Profiler(runs.profile(directory)) if args.profile else None
         reports = train.train(
             config, directory, resume=args.resume is not None, should_stop=should_stop, profiler=profiler
@@ -367,22 +374,94 @@ def _extended(old: TrainConfig, args: Train) -> TrainConfig:
 
 @contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Catch the first Ctrl-C or SIGTERM as a wish to stop; a second one ends the process at once."""
-    seen: list[int] = []
+    """Catch the first Ctrl-C or SIGTERM as a wish to stop; a second one ends the process at once.
 
-    def note(number: int, _: Any) -> None:
-        seen.append(number)
-        # Not the old handlers: a process started in the background inherits one that ignores Ctrl-C.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        print("\nstopping after this iteration; once more to stop at once", file=sys.stderr)
-
-    handlers = {name: signal.signal(name, note) for name in (signal.SIGINT, signal.SIGTERM)}
+    Python calls its handlers between two of its own instructions, and an iteration may be one for minutes. So a
+    thread reads what the signals themselves leave in a socket, and the handlers do nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # signals go to the main thread, and to whoever runs there
+        return
+    names = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else started with nohup
+        names.append(signal.SIGHUP)
+    wish = threading.Event()
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    handlers = {name: signal.signal(name, lambda *_: None) for name in names}
+    watcher = threading.Thread(target=_watch, args=(reader, names, wish), daemon=True)
+    watcher.start()
+    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     try:
-        yield lambda: bool(seen)
+        yield wish.is_set
     finally:
+        signal.set_wakeup_fd(before)
         for name, old in handlers.items():
             signal.signal(name, old)
+        writer.close()  # ends the watcher
+        watcher.join()
+        reader.close()
+
+
+def _watch(reader: socket.socket, names: list[signal.Signals], wish: threading.Event) -> None:
+    """Set `wish` at the first of the signals `names`; end the process at the second, whatever it is doing."""
+    while data := reader.recv(1):
+        if data[0] not in names:
+            continue
+        if wish.is_set():
+            _tell_now("interrupted\n")
+            os._exit(
+                128 + data[0]
+            )  # an orderly exit would take down threads of XLA in the middle of their work
+        wish.set()
+        _tell_now("\nstopping after this iteration; once more to stop at once\n")
+
+
+def _tell_now(message: str) -> None:
+    """Write to standard error if it takes it at once: past Python's locks, which another thread may hold."""
+    with suppress(OSError, ValueError):
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, message.encode())
+
+
+class _Heedless:
+    """A stream that goes on when nobody reads it any more or its disk is full: what is written then is lost."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or lose, a text."""
+        with self._losing():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand what is written to the system."""
+        with self._losing():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())  # what is still in buffers goes there too
+            os.close(nowhere)
+
+
+@contextmanager
+def _heedless_output() -> Iterator[None]:
+    """Go on when output cannot be written: `| tee` ends at a Ctrl-C before training has saved."""
+    with ExitStack() as stack:
+        for redirect, stream in ((redirect_stdout, sys.stdout), (redirect_stderr, sys.stderr)):
+            if stream is not None:  # closed before the start
+                stack.enter_context(redirect(cast(TextIO, _Heedless(stream))))
+        yield
 
 
 def run_plan(args: Plan) -> None:
@@ -479,17 +558,18 @@ def run_digest(args: Digest) -> None:
     runs.load_config(args.run)
     run = runs.load_meta(args.run).id
 
-    def digest(saved: checkpoint.Saved) -> tuple[int, str]:
+    def digest(saved: checkpoint.Saved) -> dict[str, Any]:
         checkpoint.check_run(saved, run)
-        return saved.iteration, checkpoint.digest_saved(saved)
+        value = checkpoint.digest_saved(saved)
+        return {"iteration": saved.iteration, "digest": value, "threads": saved.state.get("threads")}
 
-    iteration, value = checkpoint.read(runs.checkpoints(args.run), checkpoint.latest, digest)
-    print(json.dumps({"iteration": iteration, "digest": value}) if args.json else value)
+    found = checkpoint.read(runs.checkpoints(args.run), checkpoint.latest, digest)
+    print(json.dumps(found) if args.json else found["digest"])
 
 
 def run_quickstart(args: Quickstart) -> None:
     """Train, draw and sum up the quickstart."""
-    with _stop_signals() as should_stop:
+    with _heedless_output(), _stop_signals() as should_stop:
         from goalward.experiments import quickstart
 
         use_compilation_cache()
@@ -534,5 +614,6 @@ def _one_message() -> Iterator[None]:
 
 
 def _exit(code: int, message: str) -> None:
-    print(message, file=sys.stderr)
+    with suppress(OSError):  # nobody is left to tell
+        print(message, file=sys.stderr)
     sys.exit(code)

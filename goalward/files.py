@@ -65,6 +65,12 @@ def open_new(path: Path) -> IO[bytes]:
     return os.fdopen(_new(path), "wb")
 
 
+def open_to_append(path: Path) -> IO[bytes]:
+    """Open a file to add to its end. Raises `UserError` as `check` does."""
+    check(path)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | _SAFE), "ab")
+
+
 def _new(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o666)
 

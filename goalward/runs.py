@@ -3,26 +3,30 @@
 import csv
 import datetime
 import fcntl
+import io
 import itertools
 import json
 import os
 import platform
 import shutil
 import subprocess
+import time
 import tomllib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # type: ignore  # made at run time
+from tensorboardX.proto.summary_pb2 import Summary  # type: ignore
 
 from goalward import files
 from goalward.config import TrainConfig, from_dict
-from goalward.errors import UserError
+from goalward.errors import MachineError, UserError
 
 # Raised whenever a directory written now would be misread by a version before. Format 1, in which the total of
 # a run did not hold its prefill, is read as well.
@@ -221,8 +225,21 @@ def meta(device: str) -> dict[str, Any]:
         "host": platform.node(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
+        "threads": threads(),
         "device": device,
     }
+
+
+def threads() -> int:
+    """Threads of XLA on the CPU; sums, and so bits, depend on their number where products are split among them.
+
+    By XLA's own rule (`DefaultThreadPoolSize`): what PJRT_NPROC or NPROC says, else the cores that this process
+    may use.
+    """
+    for name in ("PJRT_NPROC", "NPROC"):
+        with suppress(KeyError, ValueError):
+            return max(0, int(os.environ[name]))
+    return len(os.sched_getaffinity(0))
 
 
 def _version(package: str) -> str | None:
@@ -294,37 +311,103 @@ def _look_over(directory: Path) -> None:
 
 
 class Recorder:
-    """Writes metrics.csv, metrics.jsonl and TensorBoard events, one row an evaluation."""
+    """Writes metrics.jsonl and, after it, metrics.csv and TensorBoard events: one row an evaluation.
 
-    def __init__(self, directory: Path, last_iteration: int):
-        """Continue after `last_iteration`: later rows, of work that was lost, are removed."""
+    All three are made anew from metrics.jsonl at each start, and are added to from then on.
+    """
+
+    def __init__(self, directory: Path, last_iteration: int, last_row: Mapping[str, Any] | None = None):
+        """Continue after `last_iteration`: later rows, of work that was lost, are removed.
+
+        `last_row` is the row of that iteration, if it has one: a run may have died before it was written.
+        """
         self._csv, self._jsonl = (files.inside(directory, name) for name in (_CSV, _JSONL))
-        self._rows = [row for row in read_metrics(directory) if row["iteration"] <= last_iteration]
-        self._rewrite()
-        step = self._rows[-1]["env_steps"] + 1 if self._rows else 0
-        # An absolute path: of one that begins with s3: or gs: it would make an upload.
-        self._events = SummaryWriter(str(files.inside(directory, _TENSORBOARD).absolute()), purge_step=step)
+        rows = [row for row in read_metrics(directory) if row["iteration"] <= last_iteration]
+        if last_row is not None and all(row["iteration"] != last_iteration for row in rows):
+            try:
+                _check_row(last_row, rows[-1] if rows else dict.fromkeys(_COUNTS, -1))
+            except ValueError as error:
+                raise UserError(f"the latest checkpoint of {directory} is damaged: its row: {error}") from error
+            rows.append(dict(last_row))
+        self._columns: list[str] = []
+        # Seconds of training become the clock's, so that TensorBoard shows them however long a run lay still.
+        self._zero = time.time() - (rows[-1]["seconds"] if rows else 0.0)
+        with self._told(directory):
+            _replace(self._jsonl, "".join(map(_line, rows)))
+            self._rewrite_csv(rows)
+            self._events = self._new_events(files.inside(directory, _TENSORBOARD), rows)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Add a row: scalars go to all three, anything else to metrics.jsonl only."""
-        self._rows.append(dict(row))
-        self._rewrite()
-        for name, value in _scalars(row).items():
-            self._events.add_scalar(name, value, row["env_steps"])
-        self._events.flush()
+        """Add a row: scalars go to all three, anything else to metrics.jsonl only.
+
+        Raises `MachineError` if it cannot be written.
+        """
+        with self._told(self._jsonl.parent):
+            _append(self._jsonl, _line(row))
+            scalars = _scalars(row)
+            if scalars.keys() <= set(self._columns):
+                _append(self._csv, _table([scalars], self._columns))
+            else:
+                self._rewrite_csv(read_metrics(self._jsonl.parent))
+            self._add_events(self._events, row)
+            self._events.flush()
 
     def close(self) -> None:
         """Close the event file."""
-        self._events.close()
+        with suppress(OSError):  # told when it was written
+            self._events.close()
 
-    def _rewrite(self) -> None:
-        """Write both tables anew, each replaced in one step: no reader ever sees half a row."""
-        _replace(self._jsonl, "".join(json.dumps(row) + "\n" for row in self._rows))
-        columns = list(dict.fromkeys(name for row in self._rows for name in _scalars(row)))
-        with files.replacing(self._csv) as file:
-            table = csv.DictWriter(file, columns, restval="")
-            table.writeheader()
-            table.writerows(map(_scalars, self._rows))
+    @contextmanager
+    def _told(self, directory: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise MachineError(
+                f"the logs in {directory} could not be written: {error}; checkpoints are untouched. "
+                "Free some space, then resume the run"
+            ) from error
+
+    def _rewrite_csv(self, rows: list[dict[str, Any]]) -> None:
+        """Write the table anew, as for a row with a new column."""
+        self._columns = list(dict.fromkeys(name for row in rows for name in _scalars(row)))
+        header = _table([dict(zip(self._columns, self._columns, strict=True))], self._columns)
+        _replace(self._csv, header + _table(map(_scalars, rows), self._columns))
+
+    def _new_events(self, folder: Path, rows: list[dict[str, Any]]) -> EventsWriter:
+        """One file of events in place of all earlier ones; readers that know these are told to forget them."""
+        folder.mkdir(exist_ok=True)
+        earlier = list(folder.glob("events.out.tfevents.*"))
+        # Not `SummaryWriter`, whose thread writes what it has in its queue after `flush` has returned.
+        events = EventsWriter(str(folder.absolute() / "events"), f".{os.getpid()}.{time.time_ns()}")
+        events.write_event(Event(step=0, wall_time=self._zero, session_log=SessionLog(status=SessionLog.START)))
+        for row in rows:
+            self._add_events(events, row)
+        events.flush()
+        for path in earlier:
+            path.unlink()
+        return events
+
+    def _add_events(self, events: EventsWriter, row: Mapping[str, Any]) -> None:
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in _scalars(row).items()]
+        wall_time = self._zero + row["seconds"]
+        events.write_event(Event(step=row["env_steps"], wall_time=wall_time, summary=Summary(value=values)))
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row) + "\n"
+
+
+def _table(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> str:
+    text = io.StringIO()
+    csv.DictWriter(text, columns, restval="").writerows(rows)
+    return text.getvalue()
+
+
+def _append(path: Path, text: str) -> None:
+    with files.open_to_append(path) as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
@@ -335,6 +418,8 @@ def read_metrics(directory: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     with files.open_to_read(path) as file:
         for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                break  # half a row, of a disk that was full, or still being written
             try:
                 row = files.parse_json(line)
                 _check_row(row, rows[-1] if rows else dict.fromkeys(_COUNTS, -1))

@@ -345,6 +345,18 @@ def train(
                     return
 
 
+def other_threads(directory: Path) -> str | None:
+    """A note if a run that is to go on was made with another number of threads than this process has."""
+    saved = checkpoint.list_saved(runs.checkpoints(directory))
+    before, now = saved[-1].state.get("threads") if saved else None, runs.threads()
+    if before in (None, now) or jax.default_backend() != "cpu":
+        return None
+    return (
+        f"note: the run so far had {before} threads, this process has {now}: the result is as good, but bits "
+        f"may differ; set PJRT_NPROC={before} for equal ones"
+    )
+
+
 def epoch(session: "Session") -> Iterator[Report]:
     """Iterate up to the next evaluation, whose report comes last."""
     while True:
@@ -409,9 +421,12 @@ class Session:
         self._saved_iteration = -1
         self._meta = runs.load_meta(directory)
         self._check_versions()
+        row = None
         if checkpoint.list_saved(self._folder):
-            self._restore(checkpoint.latest(self._folder))
-        self._recorder = runs.Recorder(directory, self._saved_iteration)
+            saved = checkpoint.latest(self._folder)
+            self._restore(saved)
+            row = saved.state.get("row")
+        self._recorder = runs.Recorder(directory, self._saved_iteration, row)
         recorded = runs.read_metrics(directory)[:1]  # of a run that is resumed; old versions recorded no chance
         self._chance = {
             name: value for row in recorded for name, value in row.items() if name.startswith("random_")
@@ -490,23 +505,27 @@ class Session:
         return Report(self.epoch, self.iteration, *counts, seconds, faults, metrics, evaluation, norms, chance)
 
     def finish_epoch(self, metrics: dict[str, float]) -> Report:
-        """Evaluate, record, and save."""
+        """Evaluate, save, and record: a log that cannot be written costs no checkpoint, which has the row."""
         keys = evaluation_keys(self.experiment.config)
         episodes, _ = self.programs.evaluate(self.run.agent, keys)
         evaluation = summarise(episodes, self.experiment.eval_env.spec.episode_length)
         report = self.report(metrics, evaluation)
         self._score = evaluation.time_at_goal_fraction
+        self.save(report.row())
         self._recorder.write(report.row())
-        self.save()
         return report
 
-    def save(self) -> None:
-        """Write a checkpoint, unless this iteration has one, and remove those no longer kept."""
+    def save(self, row: dict[str, Any] | None = None) -> None:
+        """Write a checkpoint, unless this iteration has one, and remove those no longer kept.
+
+        With it goes `row`, of the evaluation of this iteration.
+        """
         if self._saved_iteration == self.iteration:
             return
         seconds = self._seconds + time.monotonic() - self._since
         score = self._score if self.ends_epoch() else None
-        state = {"run": self._meta.id, "epoch": self.epoch, "seconds": seconds, "score": score}
+        counts = {"run": self._meta.id, "epoch": self.epoch, "threads": runs.threads()}
+        state = counts | {"seconds": seconds, "score": score, "row": row}
         checkpoint.save(self._folder, self.iteration, self.run, state)
         self._saved_iteration = self.iteration
         checkpoint.prune(self._folder, self.experiment.config.keep_last)

@@ -1,10 +1,12 @@
 """Checkpoints: what is saved comes back, what is damaged is told, what is half written does no harm."""
 
 import errno
+import gc
 import json
 import os
 import shutil
 import subprocess
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
@@ -125,6 +127,21 @@ def test_a_checkpoint_is_removed_in_one_step(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "_remove", lambda path: toy.damage(path / "arrays.npz", "missing"))
     checkpoint.prune(tmp_path, 1)
     assert iterations(tmp_path) == [2]
+
+
+def test_saving_keeps_no_memory(tmp_path):
+    value = {str(number): np.ones((4, 4), np.float32) for number in range(50)}
+    used = []
+    for iteration in range(30):
+        checkpoint.save(tmp_path, iteration, value, {"score": None})
+        checkpoint.prune(tmp_path, 1)
+        if iteration == 10:
+            tracemalloc.start()
+        if iteration > 10:
+            gc.collect()
+            used.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert used[-1] - used[3] < 15 * 1000, "less than a kilobyte a call"
 
 
 def test_the_digest_is_that_of_the_arrays_in_memory(saved):

@@ -361,6 +361,23 @@ def test_a_run_from_before_the_total_held_the_prefill_goes_on_as_it_was(run, tot
     assert config == toy.config(total_env_steps=(2 + 2 * per_epoch) * toy.STEPS)
 
 
+def test_a_resume_with_another_number_of_threads_says_so(command, run, monkeypatch):
+    """The number is XLA's own: a process shows as many threads of its pool."""
+    code = "import jax, pathlib; jax.devices(); jax.numpy.ones(3); from goalward import runs; names = "
+    code += "[p.read_text() for p in pathlib.Path('/proc/self/task').glob('*/comm')]; "
+    code += "print(runs.threads(), sum('XLAEigen' in name for name in names))"
+    env = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {"PJRT_NPROC": "5"}
+    found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["5", "5"]
+    before = runs.threads()
+    monkeypatch.setenv("PJRT_NPROC", str(before + 1))
+    told = command("train", "--resume", run)[2]
+    assert f"had {before} threads, this process has {before + 1}" in told
+    assert f"PJRT_NPROC={before}" in told
+    monkeypatch.setenv("PJRT_NPROC", str(before))
+    assert "threads" not in command("train", "--resume", run)[2]
+
+
 def test_a_run_goes_by_default_to_a_new_directory_that_names_it(command):
     assert command("train", *toy.words(), "--epochs", 1, "--total-env-steps", 120)[0] == 0
     (directory,) = (Path.cwd() / "runs").iterdir()
@@ -413,7 +430,8 @@ def test_environments_are_listed_with_their_sizes_and_settings(command):
 def test_equal_runs_have_equal_digests(command, run, trained):
     assert command("digest", run) == (0, toy.digest(trained) + "\n", "")
     code, out, _ = command("digest", run, "--json")
-    assert (code, json.loads(out)) == (0, {"iteration": 6, "digest": toy.digest(trained)})
+    expected = {"iteration": 6, "digest": toy.digest(trained), "threads": runs.threads()}
+    assert (code, json.loads(out)) == (0, expected)
     command("train", "--resume", run, "--epochs", 3, "--json")
     assert command("digest", run)[1] != toy.digest(trained) + "\n"
 

@@ -1,5 +1,6 @@
 """Runs that are killed or stopped at any moment end as if they had not been."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -14,9 +15,10 @@ from goalward import checkpoint, runs
 EPOCHS = 3
 # `goalward`, but the call number COUNT of MODULE.NAME touches MARK and then waits to be killed.
 BLOCKED = """
-import importlib, pathlib, sys, time
+import pathlib, sys, time
 module, name, count, mark, *words = sys.argv[1:]
-home, calls = importlib.import_module(module), []
+import pkgutil
+home, calls = pkgutil.resolve_name(module), []
 real = getattr(home, name)
 def blocked(*args, **kwargs):
     calls.append(name)
@@ -62,7 +64,9 @@ def start(tmp_path_factory):
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
 
 
 def training(directory):
@@ -85,10 +89,25 @@ def kill(process):
     assert process.wait() == -signal.SIGKILL
 
 
+def assert_logs_agree(directory):
+    scalars = [
+        {name: value for name, value in row.items() if isinstance(value, int | float)}
+        for row in runs.read_metrics(directory)
+    ]
+    with (directory / "metrics.csv").open(newline="") as file:
+        table = [{name: cell for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+    assert table == [{name: str(value) for name, value in row.items()} for row in scalars]
+    events = toy.events(directory)
+    expected = {(row["env_steps"], name): value for row in scalars for name, value in row.items()}
+    assert events.keys() == expected.keys()
+    assert events == pytest.approx(expected, rel=1e-5)
+
+
 def assert_same_end(directory, whole):
     assert toy.latest(directory).iteration == EPOCHS * toy.ITERATIONS
     assert toy.digest(directory) == toy.digest(whole)
     assert toy.rows(directory) == toy.rows(whole)
+    assert_logs_agree(directory)
     assert not list(runs.checkpoints(directory).glob(".partial-*"))
     assert not list(directory.glob("*.tmp"))
 
@@ -99,9 +118,10 @@ def assert_same_end(directory, whole):
         ("goalward.checkpoint", "_write_arrays", 1, True, []),
         ("goalward.checkpoint", "_sync", 2, True, [0]),
         ("goalward.checkpoint", "_sync_folder", 2, False, [0, 3]),
-        ("goalward.runs", "_scalars", 14, False, [0, 3]),  # the last of three rows
+        ("goalward.runs", "_append", 2, False, [0, 3]),  # the table of rows
+        ("goalward.runs.Recorder", "_add_events", 2, False, [0, 3]),
     ],
-    ids=["no array yet", "no name yet", "not yet pruned", "half a table"],
+    ids=["no array yet", "no name yet", "not yet pruned", "no row yet", "no event yet"],
 )
 def test_a_run_killed_at_a_bad_moment_ends_as_if_it_had_not_been(
     whole, start, tmp_path, module, name, count, half_written, iterations
@@ -115,9 +135,6 @@ def test_a_run_killed_at_a_bad_moment_ends_as_if_it_had_not_been(
     assert [saved.iteration for saved in checkpoint.list_saved(folder)] == iterations
     for saved in checkpoint.list_saved(folder):
         checkpoint.verify(saved.path)
-    lines = (directory / "metrics.csv").read_text().splitlines()
-    rows = runs.read_metrics(directory)
-    assert len(lines) - 1 == len(rows) - (name == "_scalars"), "a table is replaced when it is whole"
     toy.run(directory, toy.epochs(EPOCHS), resume=True)
     assert_same_end(directory, whole)
 
@@ -158,14 +175,35 @@ def test_a_signal_saves_and_tells_how_to_go_on(whole, start, tmp_path, number):
 
 @pytest.mark.parametrize("inherited", ["", IGNORING], ids=["default", "ignored"])
 def test_a_second_signal_ends_the_process_at_once(start, tmp_path, inherited):
+    """Also in the middle of what is not Python, where handlers of Python are not called."""
     directory, mark = tmp_path / "run", tmp_path / "mark"
-    process = start("-c", inherited + BLOCKED, "goalward.checkpoint", "_hashes", 1, mark, *training(directory))
+    deaf = inherited + BLOCKED.replace(
+        "time.sleep(600)", "import hashlib; hashlib.pbkdf2_hmac('md5', b'', b'', 10**9)"
+    )
+    process = start("-c", deaf, "goalward.checkpoint", "_hashes", 1, mark, *training(directory))
     wait_for(mark, process)
     for _ in range(2):
         process.send_signal(signal.SIGINT)
         time.sleep(0.5)
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "once more to stop at once" in error
     assert error.rstrip().endswith("interrupted")
     assert checkpoint.list_saved(runs.checkpoints(directory)) == []
+
+
+def test_output_that_nobody_reads_costs_no_checkpoint(whole, start, tmp_path):
+    """As with `2>&1 | tee log` at a Ctrl-C: tee ends first."""
+    directory, mark = tmp_path / "run", tmp_path / "mark"
+    waiting = BLOCKED.replace("time.sleep(600)", "time.sleep(1)")
+    process = start("-c", waiting, "goalward.checkpoint", "_hashes", 1, mark, *training(directory))
+    wait_for(mark, process)
+    process.stdout.close()
+    process.stderr.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) == 0
+    assert toy.latest(directory).iteration in (0, 1)
+    process = start("-m", "goalward", "train", "--resume", directory)
+    process.stdout.close()
+    assert process.wait(timeout=120) == 0
+    assert_same_end(directory, whole)

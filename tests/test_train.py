@@ -1,10 +1,11 @@
 """Training: what it reports and writes, and that a run is a function of its configuration alone."""
 
 import csv
+import errno
 import json
 import math
+import os
 import shutil
-import struct
 import subprocess
 import sys
 from functools import partial
@@ -16,10 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy
-from tensorboardX.proto.event_pb2 import Event
 
 from goalward import checkpoint, contract, policy, replay, runs, train
-from goalward.errors import DivergedError, UserError
+from goalward.errors import DivergedError, MachineError, UserError
 
 EVALUATED = {"success_rate", "final_success", "time_at_goal", "time_at_goal_fraction", "final_distance"}
 
@@ -95,14 +95,7 @@ def test_what_looks_like_a_place_on_the_net_is_a_folder_here(tmp_path, monkeypat
 
 def test_tensorboard_events_agree_with_the_tables(whole):
     directory, _ = whole
-    seen = {}
-    for path in (directory / "tensorboard").iterdir():
-        data = path.read_bytes()
-        while data:  # length (8), its checksum (4), event, its checksum (4)
-            (length,) = struct.unpack("<Q", data[:8])
-            event = Event.FromString(data[12 : 12 + length])
-            data = data[16 + length :]
-            seen |= {(event.step, value.tag): value.simple_value for value in event.summary.value}
+    seen = toy.events(directory)
     rows = runs.read_metrics(directory)
     expected = {(row["env_steps"], name): row[name] for row in rows for name in row if name != "by_goal"}
     assert seen == pytest.approx(expected, rel=1e-5)
@@ -183,6 +176,32 @@ def test_rows_of_lost_work_are_removed_at_a_resume(whole, tmp_path):
         pass
     assert toy.rows(directory) == toy.rows(whole[0])
     assert toy.digest(directory) == toy.digest(whole[0])
+
+
+def test_a_full_disk_under_the_logs_costs_no_checkpoint_and_a_resume_writes_the_row(
+    whole, tmp_path, monkeypatch
+):
+    """However far it came: nothing, half a row, or one log of three."""
+    for fails in (1, 2):
+        directory, calls, append = tmp_path / str(fails), [], runs._append
+
+        def full(path, text, calls=calls, append=append, fails=fails):
+            calls.append(path)
+            if len(calls) == fails:
+                append(path, text[:20])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            append(path, text)
+
+        monkeypatch.setattr(runs, "_append", full)
+        with pytest.raises(MachineError, match=r"logs in .* could not be written: .*No space left"):
+            toy.run(directory, toy.epochs(4))
+        monkeypatch.setattr(runs, "_append", append)
+        saved = toy.latest(directory)
+        assert saved.iteration == (0 if fails == 1 else 3)
+        toy.run(directory, toy.epochs(4), resume=True)
+        assert toy.rows(directory) == toy.rows(whole[0])
+        assert toy.digest(directory) == toy.digest(whole[0])
+        assert toy.events(directory).keys() == toy.events(whole[0]).keys()
 
 
 def test_only_the_checkpoints_asked_for_are_kept(whole):

@@ -2,8 +2,11 @@
 
 import json
 import shutil
+import struct
 from dataclasses import asdict, replace
 from pathlib import Path
+
+from tensorboardX.proto.event_pb2 import Event
 
 from goalward import checkpoint, runs, train
 from goalward.config import PRESETS, TrainConfig, from_dict, merge
@@ -100,6 +103,19 @@ def digest(directory: Path) -> str:
 def rows(directory: Path) -> list[dict]:
     """Rows of a run's metrics, without the one thing that differs between equal runs."""
     return [{name: row[name] for name in row if name != "seconds"} for row in runs.read_metrics(directory)]
+
+
+def events(directory: Path) -> dict[tuple[int, str], float]:
+    """Scalars of a run's TensorBoard files by step and name."""
+    seen = {}
+    for path in (directory / "tensorboard").iterdir():
+        data = path.read_bytes()
+        while data:  # length (8), its checksum (4), event, its checksum (4)
+            (length,) = struct.unpack("<Q", data[:8])
+            event = Event.FromString(data[12 : 12 + length])
+            data = data[16 + length :]
+            seen |= {(event.step, value.tag): value.simple_value for value in event.summary.value}
+    return seen
 
 
 def contents(directory: Path) -> dict[str, bytes]:
