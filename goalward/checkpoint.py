@@ -22,7 +22,6 @@ from goalward import files
 from goalward.errors import MachineError, UserError
 
 _ARRAYS, _STATE, _MANIFEST, _PARTIAL = "arrays.npz", "state.json", "manifest.json", ".partial-"
-_ORBAX = "arrays"  # folder of the arrays in older checkpoints, which Orbax wrote
 
 T = TypeVar("T")
 
@@ -83,7 +82,7 @@ def read(folder: Path, choose: Callable[[Path], Saved], use: Callable[[Saved], T
 
 
 def check_run(saved: Saved, run: str | None) -> None:
-    """Raise `UserError` if a checkpoint is not of the run of this id; older ones have None on both sides."""
+    """Raise `UserError` if a checkpoint is not of the run of this id."""
     found = saved.state.get("run")
     if found != run:
         raise UserError(
@@ -267,20 +266,7 @@ def _bits(array: np.ndarray | None) -> Any:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    if (path / _ORBAX).is_dir():
-        return _read_orbax(path / _ORBAX)
     return dict(_each_array(path / _ARRAYS))
-
-
-def _read_orbax(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of an older checkpoint."""
-    import orbax.checkpoint as ocp
-
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        try:
-            return reader.restore(path.absolute())
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"checkpoint {path.parent} cannot be read: {error}") from error
 
 
 def _hashes(folder: Path) -> dict[str, str]:

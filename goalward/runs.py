@@ -28,8 +28,8 @@ from goalward import files
 from goalward.config import TrainConfig, from_dict
 from goalward.errors import MachineError, UserError
 
-# Raised whenever a directory written now would be misread by a version before. Format 1, in which the total of
-# a run did not hold its prefill, is read as well.
+# Raised whenever a directory written before would be misread. In format 1 the total of a run did not hold its
+# prefill, and checkpoints were Orbax's.
 FORMAT = 2
 
 _CONFIG, _META, _CSV, _JSONL = "config.json", "meta.json", "metrics.csv", "metrics.jsonl"
@@ -53,7 +53,7 @@ _FIGURES = (
 
 
 class Meta(NamedTuple):
-    """What of meta.json is read again; runs of earlier versions have no id, and environments of version 1."""
+    """What of meta.json is read again. Without that file a run has no id, its environments are version 1."""
 
     id: str | None = None  # that of the run, which its checkpoints name too
     env_version: int = 1
@@ -157,16 +157,11 @@ def current(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """
     values = dict(values)
     found = values.pop("format", FORMAT)
-    if type(found) is not int or not 1 <= found <= FORMAT:
+    if found != FORMAT:
         raise UserError(
-            f"{path}: format is {found!r}, and this version of goalward reads formats 1 to {FORMAT}; "
+            f"{path}: format is {found!r}, and this version of goalward reads format {FORMAT}; "
             f"use the version that {path.with_name(_META)} names, or train anew"
         )
-    if found == 1:
-        config = from_dict(values, str(path))
-        per_epoch = max(1, round(config.total_env_steps / (config.epochs * config.steps_per_round)))
-        rounds = config.prefill_rounds + config.epochs * per_epoch
-        values["total_env_steps"] = rounds * config.steps_per_round
     return values
 
 

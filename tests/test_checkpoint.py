@@ -11,7 +11,6 @@ import tracemalloc
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 import toy
 
@@ -73,17 +72,6 @@ def test_the_name_of_a_folder_does_not_matter(tmp_path, name):
     checkpoint.restore(checkpoint.latest(folder), jax.eval_shape(tree))
     checkpoint.prune(folder, 1)
     assert iterations(folder) == [2]
-
-
-def test_arrays_that_older_versions_wrote_are_read(tmp_path):
-    """They are Orbax's, which took brackets for a pattern when it wrote; what is moved there can be read."""
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as writer:
-        writer.save(tmp_path / "plain" / "arrays", checkpoint.named_arrays(tree()))
-    path = toy.copy(tmp_path / "plain", tmp_path / "exp[1]" / "00000007")
-    toy.change_state(checkpoint.Saved(path, 7, {"score": None}), {})
-    saved = checkpoint.latest(path.parent)
-    assert checkpoint.digest_saved(saved) == checkpoint.digest(checkpoint.named_arrays(tree()))
-    assert len(jax.tree.leaves(checkpoint.restore(saved, jax.eval_shape(tree)))) == 8
 
 
 def test_what_cannot_be_read_back_is_no_checkpoint(saved, tmp_path, monkeypatch):
