@@ -19,7 +19,7 @@ LONGEST = 120
 # What stands for a value in a command of the docs, and a value.
 PLACEHOLDERS = {"S": "0", "METRES": "1", "NAME=VALUE": "episode_length=9"}
 # Flags and names of other programs and libraries.
-OTHERS = {"--group", "--help", "pure_callback", "persistent"}
+OTHERS = {"--group", "--help", "--version", "pure_callback", "persistent"}
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -111,7 +111,7 @@ def test_commands_of_the_docs_can_be_typed(parsed):
     lines = all_commands("goalward")
     assert {line[0] for line in lines if line[0] != "COMMAND"} >= {"train", "plan", "eval", "quickstart"}
     for line in lines:
-        if line[0].isupper() or "--help" in line:
+        if line[0].isupper() or "--help" in line or line == ["--version"]:
             continue
         if len(line) == 1 and line[0] in cli._COMMANDS:
             continue  # the name of a command, or one that needs no more
