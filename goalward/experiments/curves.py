@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter
 from goalward import runs
 from goalward.config import TrainConfig
 from goalward.errors import UserError
-from goalward.experiments.figures import check_new, tidy
+from goalward.experiments.figures import check_new, own_settings, tidy
 from goalward.experiments.tables import markdown
 
 # What is drawn, from top to bottom: the metric and its label.
@@ -95,6 +95,7 @@ def _chance(row: Mapping[str, Any], measure: str) -> str:
     return "–" if chance is None else f"{chance:.2f}"
 
 
+@own_settings()
 def draw(curves: Sequence[Curve], path: Path, *, force: bool = False) -> None:
     """Each measure over environment steps, in a row of its own.
 
