@@ -5,6 +5,7 @@ import io
 import json
 import os
 import select
+import shlex
 import signal
 import socket
 import sys
@@ -193,6 +194,8 @@ class Quickstart:
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command. Exits with 2 for bad input and 1 for a fault of the machine, with one message."""
+    if argv is None:
+        _own_process()
     words = sys.argv[1:] if argv is None else argv
     with _one_message():
         if not words or words[0] in ("-h", "--help"):
@@ -208,7 +211,7 @@ def main(argv: list[str] | None = None) -> None:
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise UserError(f"unknown command {name!r}; {hint}the commands are {', '.join(_COMMANDS)}")
         kind, run = _COMMANDS[name]
-        args = _parse(kind, rest, f"goalward {name}")
+        args = parse(kind, rest, f"goalward {name}")
         start_jax()
         run(args)
 
@@ -274,13 +277,7 @@ def _help() -> str:
     return "\n".join(["usage: goalward COMMAND …", "", description, "", *commands, "", more])
 
 
-class _Unchecked(TrainConfig):
-    """Settings before it is known what they are laid over: sizes need not go together yet."""
-
-    def __post_init__(self): ...
-
-
-def _parse(kind: type, words: list[str], prog: str) -> Any:
+def parse(kind: type, words: list[str], prog: str) -> Any:
     """What the words say, over the settings they start from.
 
     The environment, the preset and the file decide what these are, so they are read first, by the same grammar.
@@ -289,7 +286,7 @@ def _parse(kind: type, words: list[str], prog: str) -> Any:
         # Settings have a --no-… for each switch, as presets and files may have it on; other switches are off.
         return tyro.cli(kind, args=words, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
     known = [word for word in words if word not in ("-h", "--help")]  # help shows the defaults, found below
-    first = tyro.cli(kind, args=known, prog=prog, default=kind(settings=_Unchecked("")))
+    first = tyro.cli(kind, args=known, prog=prog, default=kind(settings=TrainConfig("")))
     return tyro.cli(kind, args=words, prog=prog, default=_defaults(first))
 
 
@@ -327,7 +324,7 @@ def run_train(args: Train) -> None:
         if profiler:
             _tell_profile(profiler, directory, quiet=args.json)
         if should_stop():
-            note = f"stopped and saved; go on with: goalward train --resume {directory}"
+            note = f"stopped and saved; go on with: goalward train --resume {shlex.quote(str(directory))}"
             print(note, file=sys.stderr)
     if args.json:
         evaluation = last or (runs.read_metrics(directory) or [{}])[-1]

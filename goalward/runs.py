@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import time
@@ -92,9 +93,8 @@ def new(directory: Path, config: TrainConfig, device: str, versions: Mapping[str
 def _check_empty(directory: Path) -> None:
     is_free = directory.is_dir() and all(path.name == _LOCK for path in directory.iterdir())
     if directory.exists() and not is_free:
-        remedy = (
-            f"`goalward train --resume {directory}` continues it" if is_run(directory) else "it is not empty"
-        )
+        command = f"goalward train --resume {shlex.quote(str(directory))}"
+        remedy = f"`{command}` continues it" if is_run(directory) else "it is not empty"
         raise UserError(f"{directory} exists: {remedy}; choose another --out, or remove it")
 
 

@@ -1,5 +1,6 @@
 """Learning curves of runs, a column for each environment, and a table. Seeds of equal settings share a line."""
 
+import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -46,7 +47,8 @@ def load(directories: Sequence[Path]) -> list[Curve]:
     curves = [Curve(runs.load_config(path), runs.read_metrics(path)) for path in directories]
     for path, curve in zip(directories, curves, strict=True):
         if not curve.rows:
-            raise UserError(f"{path} has no evaluation yet; train it with: goalward train --resume {path}")
+            command = f"goalward train --resume {shlex.quote(str(path))}"
+            raise UserError(f"{path} has no evaluation yet; train it with: {command}")
     return curves
 
 
