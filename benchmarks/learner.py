@@ -188,10 +188,10 @@ def main(args: Args) -> int:
         show(peak, found, args)
     if args.save:
         ratios = {depth: {name: row[name] for name in RATIOS} for depth, row in found.items()}
-        BASELINE.write_text(json.dumps(ratios, indent=2) + "\n")
+        BASELINE.write_text(json.dumps(ratios, indent=2) + "\n", encoding="utf-8")
     if not args.gate:
         return 0
-    lines = behind(found, json.loads(BASELINE.read_text()))
+    lines = behind(found, json.loads(BASELINE.read_text(encoding="utf-8")))
     for line in lines:
         print(line, file=sys.stderr)
     return 1 if lines else 0

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
-from goalward import files
+from goalward import files, prng
 from goalward.errors import MachineError, UserError
 
 _ARRAYS, _STATE, _MANIFEST, _PARTIAL = "arrays.npz", "state.json", "manifest.json", ".partial-"
@@ -108,7 +108,7 @@ def restore(saved: Saved, like: Any) -> Any:
     arrays = []
     for name, leaf in expected.items():
         is_key = jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        array = jax.random.wrap_key_data(jax.numpy.asarray(found[name])) if is_key else found[name]
+        array = prng.wrap(jax.numpy.asarray(found[name])) if is_key else found[name]
         if array.shape != leaf.shape or array.dtype != leaf.dtype:
             raise UserError(
                 f"checkpoint {saved.path} does not fit the run's config.json: "

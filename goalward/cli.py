@@ -1,9 +1,11 @@
 """The command line. Each command imports what it needs when it runs, so that `--help` is quick."""
 
 import difflib
+import io
 import json
 import os
 import select
+import shlex
 import signal
 import socket
 import sys
@@ -14,14 +16,12 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 import tyro
 
 import goalward
 from goalward.config import (
-    CRLConfig,
-    NetworkConfig,
     Settings,
     TrainConfig,
     check_together,
@@ -36,6 +36,21 @@ if TYPE_CHECKING:
     from goalward.profile import Profiler
 
 HELP_WIDTH = 80  # of the list of commands, in columns
+# What a shell may set for other programs, and would change numbers, types or pictures: commands do not heed it.
+UNHEEDED = (
+    "MPLBACKEND",
+    *(
+        f"JAX_{name}"
+        for name in (
+            "CHECK_TRACER_LEAKS", "DEBUG_INFS", "DEBUG_KEY_REUSE", "DEBUG_NANS", "DEFAULT_MATMUL_PRECISION",
+            "DEFAULT_PRNG_IMPL", "DISABLE_JIT", "ENABLE_CUSTOM_PRNG", "ENABLE_X64", "EXPLICIT_X64_DTYPES",
+            "HIGH_DYNAMIC_RANGE_GUMBEL", "LEGACY_PRNG_KEY", "NO_EXECUTION", "NO_TRACING",
+            "NUMPY_DTYPE_PROMOTION",
+            "NUMPY_RANK_PROMOTION", "RANDOM_SEED_OFFSET", "SOFTMAX_CUSTOM_JVP", "THREEFRY_PARTITIONABLE",
+            "TRANSFER_GUARD",
+        )
+    ),
+)  # fmt: skip
 DESCRIPTION = "Train agents to reach any commanded goal, by contrastive RL with very deep networks."
 
 
@@ -179,6 +194,8 @@ class Quickstart:
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command. Exits with 2 for bad input and 1 for a fault of the machine, with one message."""
+    if argv is None:
+        _own_process()
     words = sys.argv[1:] if argv is None else argv
     with _one_message():
         if not words or words[0] in ("-h", "--help"):
@@ -194,11 +211,9 @@ def main(argv: list[str] | None = None) -> None:
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise UserError(f"unknown command {name!r}; {hint}the commands are {', '.join(_COMMANDS)}")
         kind, run = _COMMANDS[name]
-        defaults = {Train: _train_defaults, Plan: lambda words: Plan(settings=_settings(words))}
-        default = defaults[kind](rest) if kind in defaults else tyro.MISSING_NONPROP
-        # Settings have a --no-… for each switch, as presets and files may have it on; other switches are off.
-        options = () if kind in defaults else (tyro.conf.FlagCreatePairsOff,)
-        run(tyro.cli(kind, args=rest, prog=f"goalward {name}", default=default, config=options))
+        args = parse(kind, rest, f"goalward {name}")
+        start_jax()
+        run(args)
 
 
 def _check_words(words: list[str]) -> None:
@@ -209,6 +224,30 @@ def _check_words(words: list[str]) -> None:
         except UnicodeEncodeError:
             told = f"{word!a} holds bytes that are no text here; use names in UTF-8, or set PYTHONUTF8=1"
             raise UserError(told) from None
+
+
+def _own_process() -> None:
+    """Drop variables that are for other programs, and let output take any text. Not for a caller's process."""
+    for name in UNHEEDED:
+        os.environ.pop(name, None)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # neither closed nor replaced
+            stream.reconfigure(errors="backslashreplace")
+
+
+def start_jax() -> None:
+    """Load JAX and find its devices. Raises `MachineError`, with the variables that may be why."""
+    try:
+        import jax
+
+        jax.devices()
+    except (ImportError, ValueError, RuntimeError) as error:
+        found = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("JAX_")]
+        remedy = (
+            f"of its variables are set: {', '.join(found)}; unset what is wrong" if found else "reinstall it"
+        )
+        raise MachineError(f"JAX does not start ({' '.join(str(error).split())}); {remedy}") from error
+    use_compilation_cache()
 
 
 def use_compilation_cache() -> None:
@@ -222,6 +261,8 @@ def use_compilation_cache() -> None:
     if jax.config.values["jax_compilation_cache_dir"] is not None:
         return
     folder = user_cache_path("goalward") / "jax"
+    if not folder.is_absolute():  # a user without a home: "~" stands for itself
+        return
     with suppress(OSError):  # no such folder can be made: programs are compiled each time
         folder.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -236,58 +277,30 @@ def _help() -> str:
     return "\n".join(["usage: goalward COMMAND …", "", description, "", *commands, "", more])
 
 
-def _train_defaults(words: list[str]) -> Train:
-    """The settings that flags are laid over: preset < config file, or those of the run to resume."""
-    resume = _value_of("--resume", words)
-    if resume is not None:
-        from goalward import runs
+def parse(kind: type, words: list[str], prog: str) -> Any:
+    """What the words say, over the settings they start from.
 
-        return Train(resume=Path(resume), settings=runs.load_config(Path(resume)))
-    return Train(settings=_settings(words))
-
-
-def _settings(words: list[str]) -> TrainConfig:
-    """The settings of the preset for the environment, and over them those of the config file."""
-    name = _value_of("--preset", words) or Train.preset  # an unknown one is refused by the parser
-    config, given = _value_of("--config", words), {}
-    if config is not None:
-        from goalward import runs
-
-        given = runs.current(runs.read_settings(Path(config)), Path(config))
-    env = _positional(words) or given.get("env") or ""
-    values = merge({"env": ""}, preset(name, str(env)))
-    return from_dict(merge(values, given), config or f"preset {name}")
+    The environment, the preset and the file decide what these are, so they are read first, by the same grammar.
+    """
+    if kind not in (Train, Plan):
+        # Settings have a --no-… for each switch, as presets and files may have it on; other switches are off.
+        return tyro.cli(kind, args=words, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+    known = [word for word in words if word not in ("-h", "--help")]  # help shows the defaults, found below
+    first = tyro.cli(kind, args=known, prog=prog, default=kind(settings=TrainConfig("")))
+    return tyro.cli(kind, args=words, prog=prog, default=_defaults(first))
 
 
-def _positional(words: list[str]) -> str | None:
-    """The first word that is neither a flag nor a flag's value; it is the environment."""
-    for before, word in zip(["", *words], words, strict=False):
-        is_value = before.startswith("--") and "=" not in before and before not in switches()
-        if not (word.startswith("-") or "=" in word or is_value):
-            return word
-    return None
+def _defaults(first: Train | Plan) -> Train | Plan:
+    """The preset's settings for the environment, and the file's over them; or those of the run to resume."""
+    from goalward import runs
 
-
-def switches() -> set[str]:
-    """Flags that take no value."""
-    names = {
-        name
-        for kind in (Train, Plan, TrainConfig, NetworkConfig, CRLConfig)
-        for name, hint in get_type_hints(kind).items()
-        if hint is bool
-    }
-    dashed = {name.replace("_", "-") for name in names}
-    return {f"--{name}" for name in dashed} | {f"--no-{name}" for name in dashed}
-
-
-def _value_of(flag: str, words: list[str]) -> str | None:
-    """What follows a flag, as `--flag value` or `--flag=value`; of several the last wins, as in the parser."""
-    found = None
-    for i, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        if name == flag:
-            found = value if equals else next(iter(words[i + 1 :]), None)
-    return found
+    if isinstance(first, Train) and first.resume is not None:
+        return Train(resume=first.resume, settings=runs.load_config(first.resume))
+    given = runs.current(runs.read_settings(first.config), first.config) if first.config else {}
+    env = first.settings.env or given.get("env") or ""
+    values = merge({"env": ""}, preset(first.preset, str(env)))
+    source = str(first.config or f"preset {first.preset}")
+    return type(first)(settings=from_dict(merge(values, given), source))
 
 
 def run_train(args: Train) -> None:
@@ -296,7 +309,6 @@ def run_train(args: Train) -> None:
         from goalward import plan, progress, runs, train
         from goalward.profile import Profiler
 
-        use_compilation_cache()
         config = _config(args)
         experiment = train.build(config)
         plan.check_fits(plan.state_memory(experiment), experiment.config)
@@ -312,7 +324,7 @@ def run_train(args: Train) -> None:
         if profiler:
             _tell_profile(profiler, directory, quiet=args.json)
         if should_stop():
-            note = f"stopped and saved; go on with: goalward train --resume {directory}"
+            note = f"stopped and saved; go on with: goalward train --resume {shlex.quote(str(directory))}"
             print(note, file=sys.stderr)
     if args.json:
         evaluation = last or (runs.read_metrics(directory) or [{}])[-1]
@@ -469,7 +481,6 @@ def run_plan(args: Plan) -> None:
     _check_env(args.settings, "plan")
     from goalward import plan, progress
 
-    use_compilation_cache()
     with progress.busy("compiling and measuring: some ten seconds, more for deep networks"):
         planned = plan.plan(args.settings)
     if args.json:
@@ -482,7 +493,6 @@ def run_eval(args: Eval) -> None:
     """Evaluate a run's policy and print the figures."""
     from goalward import policy, progress
 
-    use_compilation_cache()
     evaluation = policy.evaluate(args.run, env=args.env, episodes=args.episodes, best=args.best)
     if args.json:
         print(json.dumps(evaluation))
@@ -510,7 +520,6 @@ def run_check_env(args: CheckEnv) -> None:
     """Look for broken promises of an environment; exits with 1 if there are any."""
     from goalward import contract, envs, progress
 
-    use_compilation_cache()
     findings = contract.check(envs.make(args.env, args.env_settings), worlds=args.worlds, seed=args.seed)
     if args.json:
         print(json.dumps(findings._asdict()))
@@ -524,7 +533,6 @@ def run_render(args: Render) -> None:
     """Write a run's video and name the files."""
     from goalward.experiments.render import render
 
-    use_compilation_cache()
     files = render(
         args.run, args.out, episodes=args.episodes, view=args.view, best=args.best,
         width=args.width, height=args.height, every=args.every, force=args.force,
@@ -572,7 +580,6 @@ def run_quickstart(args: Quickstart) -> None:
     with _heedless_output(), _stop_signals() as should_stop:
         from goalward.experiments import quickstart
 
-        use_compilation_cache()
         summary = quickstart.run(args.out, args.seed, quiet=args.json, should_stop=should_stop)
     if args.json:
         print(json.dumps(summary))

@@ -14,6 +14,8 @@ from tyro.constructors import PrimitiveConstructorSpec
 from goalward.errors import UserError
 from goalward.limits import INT32, SEEDS, check_number, to_float
 
+_AS_JSON = {"True": "true", "False": "false", "None": "null"}  # what Python prints
+
 
 def _settings_from_words(words: list[str]) -> dict[str, Any]:
     """Read NAME=VALUE words; values are JSON, and text where they are not."""
@@ -21,9 +23,11 @@ def _settings_from_words(words: list[str]) -> dict[str, Any]:
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
-            raise ValueError(f"{word!r} is not of the form NAME=VALUE")
+            raise ValueError(
+                f"{word!r} is not of the form NAME=VALUE; the environment is named before all of them"
+            )
         try:
-            settings[name] = json.loads(text)
+            settings[name] = json.loads(_AS_JSON.get(text, text))
         except (ValueError, RecursionError):
             settings[name] = text
     return settings

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from goalward import prng
 from goalward.envs import core
 from goalward.limits import SEEDS, check_number
 from goalward.rollout import Act, collector, compiled, starter
@@ -91,13 +92,13 @@ def random_act(env: core.Env) -> Act:
 
 def _keys(half: int, seed: int) -> tuple[Array, Array]:
     """Keys of both halves of a look, (half,) each; equal ones in a row hold an action."""
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), -(-2 * half // HELD))
+    keys = jax.random.split(jax.random.fold_in(prng.key(seed), 1), -(-2 * half // HELD))
     keys = jnp.repeat(keys, HELD)
     return keys[:half], keys[half : 2 * half]
 
 
 def _start(looker: Looker, worlds: int, seed: int) -> core.Worlds:
-    return looker.start(jax.random.split(jax.random.key(seed % (SEEDS[1] + 1)), worlds))
+    return looker.start(jax.random.split(prng.key(seed % (SEEDS[1] + 1)), worlds))
 
 
 def _look(looker: Looker, worlds: int, half: int, seed: int) -> Look:
@@ -216,7 +217,7 @@ def _to_host(leaf: Array) -> np.ndarray:
 
 def _to_device(leaf: np.ndarray, like: Array) -> Array:
     is_key = jnp.issubdtype(like.dtype, jax.dtypes.prng_key)
-    return jax.random.wrap_key_data(jnp.asarray(leaf)) if is_key else jnp.asarray(leaf)
+    return prng.wrap(jnp.asarray(leaf)) if is_key else jnp.asarray(leaf)
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -8,11 +8,10 @@ from math import prod
 from typing import Any, NamedTuple
 
 import jax
-import psutil
 from jax.extend import core
 from jaxtyping import Array, PRNGKeyArray
 
-from goalward import replay, train
+from goalward import machine, replay, train
 from goalward.config import TrainConfig
 from goalward.errors import UserError
 
@@ -130,11 +129,11 @@ def _count(tree: Any, size: Callable[[Any], int]) -> int:
 
 
 def free_memory() -> int:
-    """Bytes that are free where arrays live: on the first device, or of the machine."""
+    """Bytes that are free where arrays live: on the first device, or for this process on the machine."""
     stats = jax.devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    return psutil.virtual_memory().available
+    return machine.free_memory()
 
 
 def check_fits(memory: Memory, config: TrainConfig) -> None:

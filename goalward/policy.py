@@ -50,16 +50,17 @@ class Policy(NamedTuple):
 
 def load_policy(directory: str | Path, *, best: bool = False) -> Policy:
     """Load the latest policy of a run directory, or the best one. Raises `UserError` if it has none."""
-    experiment, run = load_run(Path(directory), best=best)
+    experiment, run = load_run(directory, best=best)
     act = jax.jit(lambda obs, goal: experiment.agent.act_greedily(run.agent, obs, goal))
     return Policy(experiment.env.spec, act)
 
 
-def load_run(directory: Path, *, best: bool = False) -> tuple[Experiment, Run]:
+def load_run(directory: str | Path, *, best: bool = False) -> tuple[Experiment, Run]:
     """Experiment and state of a run's latest (or best) checkpoint. Raises `UserError` if it has none.
 
     The run may go on meanwhile. Where its environment has changed since, a line on standard error says so.
     """
+    directory = Path(directory)
     experiment, meta = build(runs.load_config(directory)), runs.load_meta(directory)
     other = other_version(experiment, meta)
     if other:
@@ -70,7 +71,7 @@ def load_run(directory: Path, *, best: bool = False) -> tuple[Experiment, Run]:
 
 
 def evaluate(
-    directory: Path, *, env: str | None = None, episodes: int | None = None, best: bool = False
+    directory: str | Path, *, env: str | None = None, episodes: int | None = None, best: bool = False
 ) -> dict[str, Any]:
     """Evaluate a run's latest (or best) policy, on its own evaluation environment or on `env`.
 

@@ -1,6 +1,5 @@
 """Where an iteration's time goes: one traced iteration and evaluation of a run, summed up by part."""
 
-import os
 import re
 import time
 from collections import defaultdict
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+
+from goalward import machine
 
 # A part, and what the name of an operation contains that belongs to it; the first that matches.
 SCOPES = {
@@ -102,7 +103,7 @@ class Profiler:
                 part = "evaluate" if name == "evaluate" else part_of(self._names[name].get(operation, ""))
                 parts[part] += spent
         for name, spent in clocks.items():  # a loop on the host has all threads wait for it
-            parts[name] += spent * (os.cpu_count() or 1)
+            parts[name] += spent * machine.cores()
             program = "evaluate" if name == "evaluate" else "iteration"
             seconds[program] = seconds.get(program, 0.0) + spent
         return Profile(parts, seconds)

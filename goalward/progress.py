@@ -1,7 +1,7 @@
 """What a person sees of a run: a progress bar, a line an epoch, and tables."""
 
 import datetime
-import sys
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from goalward.config import TrainConfig
 from goalward.contract import Findings
@@ -21,11 +22,16 @@ from goalward.train import Report
 MOST_NAMES = 4
 
 
+def _console(**options: Any) -> Console:
+    """A console that prints text as it is: brackets in the name of a folder are no markup."""
+    return Console(markup=False, emoji=False, highlight=False, **options)
+
+
 def show(
     reports: Iterator[Report], config: TrainConfig, directory: Path, *, quiet: bool = False
 ) -> dict[str, Any] | None:
     """Follow a run to its end; returns the row of its last evaluation, if it came to one."""
-    console = Console(quiet=quiet, highlight=False)
+    console = _console(quiet=quiet)
     columns = (
         TextColumn("[bold]{task.fields[stage]}"),
         BarColumn(bar_width=10),
@@ -36,7 +42,7 @@ def show(
     evaluated: dict[str, Any] | None = None
     # Beside a log of standard output, which holds a line an epoch and no more, the bar goes to standard error;
     # on a terminal both share one console, which keeps the lines above the bar.
-    below = console if console.is_terminal else Console(stderr=True, quiet=quiet)
+    below = console if console.is_terminal else _console(stderr=True, quiet=quiet)
     with Progress(*columns, console=below, transient=True) as bar:
         total = config.iterations
         task = bar.add_task("", total=total, stage="compiling", rates="")
@@ -98,7 +104,7 @@ def _means(row: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 def busy(what: str) -> AbstractContextManager[Any]:
     """Say on a terminal what takes so long, beside a spinner on standard error."""
-    return Console(stderr=True, highlight=False).status(what)
+    return _console(stderr=True).status(what)
 
 
 def print_plan(plan: Plan, config: TrainConfig) -> None:
@@ -129,7 +135,7 @@ def print_plan(plan: Plan, config: TrainConfig) -> None:
     length = datetime.timedelta(seconds=round(plan.seconds))
     amount = f"{plan.env_steps:,} env steps, {plan.updates:,} updates, {config.epochs} evaluations"
     table.add_row("time to the end", str(length), amount, style="bold")
-    Console(highlight=False).print(table)
+    _console().print(table)
 
 
 def print_profile(profile: Profile, folder: Path) -> None:
@@ -142,7 +148,7 @@ def print_profile(profile: Profile, folder: Path) -> None:
         if part == "evaluate":
             table.add_section()
         table.add_row(part, f"{time:.4f}", "" if part == "evaluate" else f"{time / iteration:.1%}")
-    console = Console(highlight=False)
+    console = _console()
     console.print(table)
     console.print(f"traces, for TensorBoard's profile plugin or ui.perfetto.dev: {folder}", soft_wrap=True)
 
@@ -161,12 +167,12 @@ def print_evaluation(evaluation: Mapping[str, Any], title: str) -> None:
         name.removeprefix("random_"): value for name, value in evaluation.items() if name.startswith("random_")
     }
     table.add_row("random actions", *_cells({**evaluation, **random}))
-    Console().print(table)
+    _console().print(table)
 
 
 def print_summary(summary: Mapping[str, Any], pictures: Iterable[Path], following: Iterable[str]) -> None:
     """Print the figures of a summary, where its pictures are, and commands that may follow."""
-    console = Console(highlight=False)
+    console = _console()
     console.print(
         f"success rate {summary['success_rate']:.2f}, time at goal {summary['time_at_goal']:.0f} steps;\n"
         f"random actions: {summary['random_success_rate']:.2f}, {summary['random_time_at_goal']:.0f} steps;\n"
@@ -186,9 +192,9 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 def print_findings(findings: Findings, name: str) -> None:
     """Print what random actions found in an environment."""
-    console = Console(highlight=False)
+    console = _console()
     for problem in findings.problems:
-        console.print(f"[red]broken:[/] {problem}", soft_wrap=True)
+        console.print(Text("broken:", style="red"), problem, soft_wrap=True)
     if not findings.problems:
         console.print(f"{name} keeps its promises")
     console.print(
@@ -207,14 +213,14 @@ def print_envs(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         sizes = [str(row[size]) for size in ("obs_dim", "goal_dim", "action_dim", "episode_length")]
         table.add_row(row["name"], *sizes, row["task"])
-    console = Console(file=sys.stdout, highlight=False)
+    console = _console()
     console.print(table)
     console.print("obs, goal, action: numbers in each; steps: of an episode")
     console.print("and {point,ant}_<u…u5>_maze_gen_1f2f…: starts and goals 1, 2, … cells apart")
     console.print("settings (--env-settings NAME=VALUE …), with their defaults:")
     kinds: dict[str, list[str]] = {}
     for row in rows:
-        settings = "  ".join(f"{name}={value}" for name, value in row["settings"].items())
+        settings = "  ".join(f"{name}={json.dumps(value)}" for name, value in row["settings"].items())
         kinds.setdefault(settings, []).append(row["name"])
     for settings, names in kinds.items():
         which = ", ".join(names) if len(names) <= MOST_NAMES else f"{names[0]} … {names[-1]}"

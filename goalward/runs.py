@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import time
@@ -24,7 +25,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # type: ignore  # made at run time
 from tensorboardX.proto.summary_pb2 import Summary  # type: ignore
 
-from goalward import files
+from goalward import files, machine
 from goalward.config import TrainConfig, from_dict
 from goalward.errors import MachineError, UserError
 
@@ -92,9 +93,8 @@ def new(directory: Path, config: TrainConfig, device: str, versions: Mapping[str
 def _check_empty(directory: Path) -> None:
     is_free = directory.is_dir() and all(path.name == _LOCK for path in directory.iterdir())
     if directory.exists() and not is_free:
-        remedy = (
-            f"`goalward train --resume {directory}` continues it" if is_run(directory) else "it is not empty"
-        )
+        command = f"goalward train --resume {shlex.quote(str(directory))}"
+        remedy = f"`{command}` continues it" if is_run(directory) else "it is not empty"
         raise UserError(f"{directory} exists: {remedy}; choose another --out, or remove it")
 
 
@@ -192,15 +192,14 @@ def _read_mapping(path: Path) -> dict[str, Any]:
 
 def read_settings(path: Path) -> dict[str, Any]:
     """Read a file of settings, JSON or TOML by its ending. Raises `UserError` if it cannot be read."""
-    parse = tomllib.loads if path.suffix == ".toml" else json.loads
+    is_toml = path.suffix.lower() == ".toml"
+    parse = tomllib.loads if is_toml else json.loads
     try:
-        values = parse(path.read_text())
+        values = parse(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path} is not valid {'TOML' if path.suffix == '.toml' else 'JSON'}: {error}"
-        ) from error
+        raise UserError(f"{path} is not valid {'TOML' if is_toml else 'JSON'}: {error}") from error
     return _mapping(values, path)
 
 
@@ -219,7 +218,7 @@ def meta(device: str) -> dict[str, Any]:
         "git_commit": _git_commit(),
         "host": platform.node(),
         "platform": platform.platform(),
-        "cores": os.cpu_count(),
+        "cores": machine.cores(),
         "threads": threads(),
         "device": device,
     }
@@ -259,7 +258,9 @@ def _git_commit() -> str | None:
 
     try:
         git("ls-files", "--error-unmatch", Path(__file__).name)
-        project = tomllib.loads((Path(git("rev-parse", "--show-toplevel")) / "pyproject.toml").read_text())
+        project = tomllib.loads(
+            (Path(git("rev-parse", "--show-toplevel")) / "pyproject.toml").read_text("utf-8")
+        )
         if project.get("project", {}).get("name") != "goalward":
             return None
         return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--", ".") else "")

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray
 
-from goalward import agents, checkpoint, contract, envs, files, replay, runs
+from goalward import agents, checkpoint, contract, envs, files, prng, replay, runs
 from goalward.config import TrainConfig, check_together
 from goalward.envs import core
 from goalward.errors import DivergedError, UserError
@@ -50,6 +50,13 @@ class Run(NamedTuple):
 
 def build(config: TrainConfig) -> Experiment:
     """Build environments and agent. Raises `UserError` for names and sizes that cannot be."""
+    if not isinstance(config, TrainConfig):
+        raise UserError(f'config is {config!r}; it must be a TrainConfig, such as TrainConfig("point_u_maze")')
+    if jnp.result_type(float) != jnp.float32:
+        raise UserError(
+            "JAX computes in 64 bits, goalward in 32: unset JAX_ENABLE_X64, "
+            "or jax.config.update('jax_enable_x64', False)"
+        )
     check_together(config)
     env = envs.make(config.env, config.env_settings)
     eval_env = envs.make(config.eval_env or config.env, config.env_settings)
@@ -103,7 +110,7 @@ def row_bytes(spec: EnvSpec) -> int:
 def blank(experiment: Experiment) -> Run:
     """The state before any world has started; pure JAX, a function of the seed alone."""
     config, env, agent = experiment.config, experiment.env, experiment.agent
-    agent_key, worlds_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
+    agent_key, worlds_key, run_key = jax.random.split(prng.key(config.seed), 3)
     worlds = core.blank(env, jax.random.split(worlds_key, config.num_envs))
     sizes = (env.spec.obs_dim, env.spec.action_dim)
     obs, action = (jnp.zeros((config.num_envs, size)) for size in sizes)
@@ -234,7 +241,7 @@ def chance_level(experiment: Experiment) -> Callable[[Key[Array, " M"]], dict[st
         return random_act(None, obs, goal, jax.random.fold_in(key, t // contract.HELD))
 
     run = compiled(env, episode_runner(env, act))
-    root = jax.random.fold_in(jax.random.key(experiment.config.seed), CHANCE_STREAM)
+    root = jax.random.fold_in(prng.key(experiment.config.seed), CHANCE_STREAM)
 
     def chance(keys: Key[Array, " M"]) -> dict[str, float]:
         episodes, _ = run(root, keys)
@@ -246,13 +253,13 @@ def chance_level(experiment: Experiment) -> Callable[[Key[Array, " M"]], dict[st
 
 def evaluation_keys(config: TrainConfig, episodes: int | None = None) -> Key[Array, " M"]:
     """The fixed keys of a run's evaluations, (M,): they depend on the seed, not on how training went."""
-    root = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_STREAM)
+    root = jax.random.fold_in(prng.key(config.seed), EVALUATION_STREAM)
     return jax.random.split(root, episodes or config.eval_episodes)
 
 
 def block_norms(experiment: Experiment, run: Run) -> Metrics:
     """Norms by residual block on a batch of the replay, leaves (blocks,); the run's own key is not used."""
-    root = jax.random.fold_in(jax.random.key(experiment.config.seed), NORMS_STREAM)
+    root = jax.random.fold_in(prng.key(experiment.config.seed), NORMS_STREAM)
     sample_key, key = jax.random.split(jax.random.fold_in(root, run.updates))
     return experiment.agent.block_norms(run.agent, sample(experiment, run.replay, sample_key), key)
 
@@ -315,7 +322,7 @@ def compile_programs(experiment: Experiment, profiler: Profiler | None = None) -
 
 def train(
     config: TrainConfig,
-    directory: Path,
+    directory: str | Path,
     *,
     resume: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
@@ -328,7 +335,7 @@ def train(
     A `profiler` traces one iteration and one evaluation.
     Raises `UserError`, `MachineError`, and `DivergedError` when a loss or parameter is NaN or Inf.
     """
-    experiment = build(config)
+    directory, experiment = Path(directory), build(config)
     if resume:
         runs.load_config(directory)
         held = runs.lock(directory)

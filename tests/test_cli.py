@@ -14,7 +14,6 @@ from pathlib import Path
 import jax
 import pytest
 import toy
-import tyro
 
 from goalward import checkpoint, cli, progress, runs, train
 from goalward.cli import main
@@ -336,7 +335,7 @@ def test_training_prints_a_line_an_epoch(command, run):
 )  # fmt: skip
 def test_a_resume_goes_on_in_epochs_as_long_as_before_up_to_the_total(trained, words, total, epochs):
     line = [str(word) for word in ("--resume", trained, *words)]
-    args = tyro.cli(cli.Train, args=line, default=cli._train_defaults(line))
+    args = cli.parse(cli.Train, line, "goalward train")
     assert cli._config(args) == toy.config(total_env_steps=total, epochs=epochs)
 
 

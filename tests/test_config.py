@@ -10,7 +10,6 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import toy
-import tyro
 
 import goalward
 from goalward import cli
@@ -306,7 +305,7 @@ def test_numbers_need_to_go_together_only_when_all_are_known(tmp_path):
 def parse(*words):
     """The settings that `goalward train` makes of some words."""
     words = [str(word) for word in words]
-    return tyro.cli(cli.Train, args=words, default=cli._train_defaults(words)).settings
+    return cli.parse(cli.Train, words, "goalward train").settings
 
 
 JSON = '{"num_envs": 7, "network": {"width": 9, "depth": 8}, "env_settings": {"drag": 0.5}}'

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy
-import tyro
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -328,7 +327,7 @@ def test_the_studys_commands_are_commands(trained, tmp_path):
     for number, seed in ((4, 0), (32, 3)):
         python, *module, name = (words := depth.command(study, number, seed))[:4]
         assert (Path(python).is_file(), module, name) == (True, ["-m", "goalward"], "train")
-        args = tyro.cli(cli.Train, args=words[4:], default=cli._train_defaults(words[4:]))
+        args = cli.parse(cli.Train, words[4:], "goalward train")
         directory, config = args.resume or args.out, cli._config(args)
         assert (config.network.depth, config.seed) == (number, seed)
         assert config.iterations * config.updates_per_iteration == study.updates

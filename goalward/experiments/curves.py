@@ -1,5 +1,6 @@
 """Learning curves of runs, a column for each environment, and a table. Seeds of equal settings share a line."""
 
+import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from matplotlib.ticker import EngFormatter
 from goalward import runs
 from goalward.config import TrainConfig
 from goalward.errors import UserError
-from goalward.experiments.figures import check_new, tidy
+from goalward.experiments.figures import check_new, own_settings, tidy
 from goalward.experiments.tables import markdown
 
 # What is drawn, from top to bottom: the metric and its label.
@@ -46,7 +47,8 @@ def load(directories: Sequence[Path]) -> list[Curve]:
     curves = [Curve(runs.load_config(path), runs.read_metrics(path)) for path in directories]
     for path, curve in zip(directories, curves, strict=True):
         if not curve.rows:
-            raise UserError(f"{path} has no evaluation yet; train it with: goalward train --resume {path}")
+            command = f"goalward train --resume {shlex.quote(str(path))}"
+            raise UserError(f"{path} has no evaluation yet; train it with: {command}")
     return curves
 
 
@@ -95,6 +97,7 @@ def _chance(row: Mapping[str, Any], measure: str) -> str:
     return "–" if chance is None else f"{chance:.2f}"
 
 
+@own_settings()
 def draw(curves: Sequence[Curve], path: Path, *, force: bool = False) -> None:
     """Each measure over environment steps, in a row of its own.
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from goalward import runs
+from goalward import machine, runs
 from goalward.experiments import figures
 from goalward.experiments.tables import markdown
 from goalward.policy import load_run
@@ -44,7 +44,7 @@ class Study:
     """Seeds of each depth."""
     updates: int = 12_000
     """Updates of each run; of one that is longer, those that are looked at."""
-    cores: int = os.cpu_count() or 1
+    cores: int = field(default_factory=machine.cores)
     """Runs at a time, each held to one core."""
 
 
@@ -87,7 +87,7 @@ def train_all(study: Study) -> None:
     def job(depth: int, seed: int) -> None:
         core = cores.get()
         try:
-            with (study.folder / f"d{depth}-s{seed}.log").open("a") as log:
+            with (study.folder / f"d{depth}-s{seed}.log").open("a", encoding="utf-8") as log:
                 pinned = ["taskset", "--cpu-list", str(core), *command(study, depth, seed)]
                 subprocess.run(pinned, stdout=log, stderr=log, check=False)
         finally:
@@ -160,6 +160,7 @@ def colours(depths: Sequence[int]) -> dict[int, Any]:
     return {depth: mpl.colormaps["Blues"](shade) for depth, shade in zip(depths, shades, strict=True)}
 
 
+@figures.own_settings()
 def draw_curves(curves: Sequence[Curve], path: Path) -> None:
     """Time at goal over updates: a thin line a seed, a thick one the mean of a depth."""
     depths = sorted({curve.depth for curve in curves})
@@ -180,6 +181,7 @@ def draw_curves(curves: Sequence[Curve], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+@figures.own_settings()
 def draw_maps(curves: Sequence[Curve], path: Path) -> None:
     """The learned distance to the farthest goal: a median seed of the shallowest and the deepest critic.
 

@@ -1,6 +1,7 @@
 """Pictures of what an agent learned in a maze."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,15 @@ def check_new(paths: Iterable[Path], *, force: bool) -> None:
             raise UserError(f"{path} exists; name another place, or replace it with --force")
 
 
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Draw with Matplotlib's defaults: a user's matplotlibrc, such as one with usetex, changes no picture."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        yield
+
+
+@own_settings()
 def learning_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Success rate and time at goal over environment steps."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
@@ -123,6 +133,7 @@ def draw_walls(axes: Axes, maze: Maze) -> None:
     axes.set_aspect("equal")
 
 
+@own_settings()
 def distance_map(experiment: Experiment, agent: Any, goal_cells: Sequence[np.ndarray], path: Path) -> None:
     """The learned distance to each of some goals, side by side."""
     figure = Figure(figsize=(4.4 * len(goal_cells), 3.8), layout="constrained")
@@ -132,6 +143,7 @@ def distance_map(experiment: Experiment, agent: Any, goal_cells: Sequence[np.nda
     figure.savefig(path, dpi=150)
 
 
+@own_settings()
 def trajectories(maze: Maze, obs: np.ndarray, goals: np.ndarray, path: Path) -> None:
     """Paths of episodes, each in the colour of its goal. `obs` (K, M, D), `goals` (M, 2)."""
     figure = Figure(figsize=(4.6, 4.6), layout="constrained")
@@ -147,6 +159,7 @@ def trajectories(maze: Maze, obs: np.ndarray, goals: np.ndarray, path: Path) -> 
     figure.savefig(path, dpi=150)
 
 
+@own_settings()
 def animation(maze: Maze, obs: np.ndarray, goals: np.ndarray, path: Path, frames: int = 60) -> None:
     """Write a GIF of the first steps of episodes, one point an episode. `obs` (K, M, D), `goals` (M, 2)."""
     figure = Figure(figsize=(3.6, 3.6), layout="constrained")

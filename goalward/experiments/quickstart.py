@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from goalward import runs
+from goalward import prng, runs
 from goalward.config import PRESETS, TrainConfig, from_dict
 from goalward.evaluate import summarise
 from goalward.experiments import figures
@@ -70,7 +70,7 @@ def run(
 def _evaluate_and_draw(directory: Path, seed: int) -> tuple[dict[str, Any], Run]:
     """Evaluate the latest policy, and random actions, on starts and goals of their own; draw what it did."""
     experiment, run = load_run(directory)
-    keys = jax.random.split(jax.random.key((seed + 1) % (SEEDS[1] + 1)), EPISODES)
+    keys = jax.random.split(prng.key((seed + 1) % (SEEDS[1] + 1)), EPISODES)
     episodes, (_, obs) = evaluator(experiment, record=True)(run.agent, keys)
     _draw(directory, experiment, run.agent, np.asarray(obs[:, :TRACKS]), np.asarray(episodes.goal[:TRACKS]))
     evaluation = summarise(episodes, experiment.env.spec.episode_length)._asdict()

@@ -10,7 +10,7 @@ from jaxtyping import Array, Key
 from matplotlib.figure import Figure
 from PIL import Image
 
-from goalward import envs, runs
+from goalward import envs, prng, runs
 from goalward.envs import core
 from goalward.envs.maze import Maze
 from goalward.errors import UserError
@@ -200,11 +200,12 @@ def gallery(
 def _start(env: core.Env, width: int, height: int) -> np.ndarray:
     from goalward.envs.mujoco import render as pictures
 
-    worlds = starter(env)(jax.random.split(jax.random.key(0), 1))
+    worlds = starter(env)(jax.random.split(prng.key(0), 1))
     qpos, goals = np.asarray(worlds.state.physics.qpos), np.asarray(worlds.goal)
     return next(pictures.frames(env.task, qpos, goals, width=width, height=height))
 
 
+@figures.own_settings()
 def _draw_maze(maze: Maze, path: Path, width: int, height: int) -> None:
     """The walls of a maze, with where episodes may start and where their goals may be."""
     figure = Figure(figsize=(width / 100, height / 100), layout="constrained")

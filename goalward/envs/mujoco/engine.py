@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array
 from mujoco.batch import Batch, SimulationError
 
+from goalward import machine
 from goalward.envs import core
 from goalward.envs.mujoco.task import Physics, Start, Task
 
@@ -40,8 +41,8 @@ class Simulation(NamedTuple):
 
 
 def make(task: Task, threads: int = 0) -> core.Env:
-    """Build the environment of a task, its physics on so many threads; 0: on all processors."""
-    host = Host(task, threads)
+    """Build the environment of a task, its physics on so many threads; 0: one for each processor it may use."""
+    host = Host(task, threads or machine.cores())
     follow, terminated, maze = task.follow, task.terminated, task.maze
     engine = core.Engine(
         control=lambda state, action: scale_control(task, state.physics, action),

@@ -385,7 +385,7 @@ def writer_for(path: Path) -> Callable[..., None]:
     try:
         importlib.import_module("imageio_ffmpeg")
     except ImportError:
-        raise UserError('MP4 needs a package more: pip install "goalward[video]"; .gif works without') from None
+        raise UserError("MP4 needs a package more: `pip install imageio-ffmpeg`; .gif works without") from None
     return _write_mp4
 
 
