@@ -26,7 +26,7 @@ class Findings(NamedTuple):
     problems: list[str]  # promises that are broken; none for an environment that keeps them
     episodes: int
     random_success: float  # share of the finished episodes in which random actions reached the goal
-    random_time_at_goal: float  # share of all steps at the goal
+    random_time_at_goal: float  # share of their steps at the goal
     faults: int  # times the physics of a world broke down
 
 
@@ -70,12 +70,12 @@ def check(env: core.Env, *, worlds: int = 16, steps: int | None = None, seed: in
     problems += _repeats(looker, look, worlds, half, seed)
     achieved = env.spec.achieved(jnp.asarray(rows.obs))
     at_goal = np.asarray(env.spec.success(achieved, jnp.asarray(rows.goal)))
-    finished = _finished_episodes(rows, at_goal)
+    shares = _shares_at_goal(rows, at_goal)
     return Findings(
         problems=problems,
-        episodes=len(finished),
-        random_success=float(np.mean(finished)) if finished else float("nan"),
-        random_time_at_goal=float(at_goal[~rows.first].mean()),
+        episodes=len(shares),
+        random_success=float(np.mean(shares > 0)) if len(shares) else float("nan"),
+        random_time_at_goal=float(np.mean(shares)) if len(shares) else float("nan"),
         faults=int(jnp.sum(env.engine.faults(look.end.state))) if env.engine else 0,
     )
 
@@ -225,10 +225,10 @@ def _equal(a: Any, b: Any) -> bool:
     return all(np.array_equal(_to_host(jnp.asarray(x)), _to_host(jnp.asarray(y))) for x, y in leaves)
 
 
-def _finished_episodes(rows: Trajectory, at_goal: np.ndarray) -> list[bool]:
-    """Whether each episode that came to its end was ever at its goal."""
-    finished = []
+def _shares_at_goal(rows: Trajectory, at_goal: np.ndarray) -> np.ndarray:
+    """Of each episode that came to its end, the share of its steps at the goal, (episodes,)."""
+    shares = []
     for world in range(rows.first.shape[1]):
         starts = np.flatnonzero(rows.first[:, world])
-        finished += [bool(at_goal[a + 1 : b, world].any()) for a, b in pairwise(starts)]
-    return finished
+        shares += [at_goal[a + 1 : b, world].mean() for a, b in pairwise(starts)]
+    return np.array(shares)

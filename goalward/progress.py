@@ -199,7 +199,7 @@ def print_findings(findings: Findings, name: str) -> None:
         console.print(f"{name} keeps its promises")
     console.print(
         f"random actions: {findings.random_success:.1%} of {findings.episodes} episodes reach their goal;\n"
-        f"of all steps {findings.random_time_at_goal:.2%} are at it; {findings.faults} physics faults"
+        f"of their steps {findings.random_time_at_goal:.2%} are at it; {findings.faults} physics faults"
     )
 
 

@@ -141,11 +141,11 @@ def test_an_engine_that_remembers_is_told():
     assert "a state that is taken out and put back does not go on in the same way" in problems
 
 
-def test_finished_episodes_by_hand():
+def test_shares_of_finished_episodes_by_hand():
     first = np.array([[1, 0, 0, 1, 0, 1, 0]], bool).T
     at_goal = np.array([[1, 0, 1, 1, 0, 0, 1]], bool).T  # being there at the start does not count
     rows = rows_with(first[:, 0], first[:, 0] * 0)
-    assert contract._finished_episodes(rows, at_goal) == [True, False]
+    assert contract._shares_at_goal(rows, at_goal).tolist() == [0.5, 0.0]
 
 
 def test_every_layout_of_the_paper_is_there():
