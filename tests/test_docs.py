@@ -17,7 +17,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 LONGEST = 120
 # What stands for a value in a command of the docs, and a value.
-PLACEHOLDERS = {"S": "0", "METRES": "1", "NAME=VALUE": "episode_length=9"}
+PLACEHOLDERS = {"S": "0", "D": "16", "FORM": "bounded", "METRES": "1", "NAME=VALUE": "episode_length=9"}
 # Flags and names of other programs and libraries.
 OTHERS = {"--group", "--help", "--version", "pure_callback", "persistent"}
 

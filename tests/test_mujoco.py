@@ -530,15 +530,19 @@ def test_an_ant_touches_the_ground_with_its_feet_and_walls_with_all_it_has():
 
 
 def test_an_ant_on_its_back_sinks_out_of_the_healthy_heights_and_ends_its_episode():
-    env = envs.make("ant", {"start_noise": 0.0})
-    worlds = begin(env, 1)
-    start, _ = core.draw_starts(env, worlds.key)
-    on_its_back = start.qpos.at[0, 3:7].set(jnp.array([0.0, 1.0, 0.0, 0.0]))
-    for seconds, over in ((0.05, False), (1.0, True)):
-        after_that = after(env, worlds, Start(on_its_back, start.qvel), round(seconds / 0.05))
-        assert bool(after_that.terminated[0]) is over
-    # Standing it stays.
-    assert not after(env, worlds, start, 40).terminated[0]
+    task = envs.make("ant").task
+
+    def over(quaternion, steps):
+        """Whether an ant that is put down in this orientation, without action, has ended its episode."""
+        data = mujoco.MjData(task.model)
+        data.qpos[:] = models.initial_qpos(task.model)
+        data.qpos[3:7] = quaternion
+        mujoco.mj_step(task.model, data, nstep=steps * task.substeps)
+        return bool(task.terminated(Physics(jnp.asarray(data.qpos, jnp.float32), jnp.zeros(14))))
+
+    on_its_back, upright = [0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]
+    assert [over(on_its_back, steps) for steps in (1, 20)] == [False, True]
+    assert not over(upright, 40)
 
 
 def test_an_ant_too_high_or_too_low_ends_its_episode():
