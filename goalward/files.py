@@ -97,6 +97,12 @@ def replacing(path: Path) -> Iterator[IO[str]]:
         raise
 
 
+def replace(path: Path, text: str) -> None:
+    """Write a text file anew, all at once."""
+    with replacing(path) as file:
+        file.write(text)
+
+
 def is_temporary(path: Path, name: str) -> bool:
     """Whether `replacing` may have left this behind, in a process that was killed while it wrote `name`."""
     return path.name.startswith(f"{name}.") and path.name.endswith(".tmp")

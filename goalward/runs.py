@@ -1,9 +1,7 @@
 """The run directory: the only place that knows its file names."""
 
-import csv
 import datetime
 import fcntl
-import io
 import itertools
 import json
 import os
@@ -11,23 +9,19 @@ import platform
 import shlex
 import shutil
 import subprocess
-import time
 import tomllib
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog  # type: ignore  # made at run time
-from tensorboardX.proto.summary_pb2 import Summary  # type: ignore
-
-from goalward import files, machine
+from goalward import files, machine, metrics
 from goalward.config import TrainConfig, from_dict
-from goalward.errors import MachineError, UserError
+from goalward.errors import UserError
+from goalward.metrics import Recorder
 
 # Raised whenever a directory written before would be misread. In format 1 the total of a run did not hold its
 # prefill, and checkpoints were Orbax's.
@@ -45,12 +39,6 @@ _PROFILE = "profile"  # fmt: skip
 _WRITTEN = (_CONFIG, _META, _CSV, _JSONL, _SUMMARY)
 _NAMES = (*_WRITTEN, _TENSORBOARD, _CHECKPOINTS, _FAILURE, _PROFILE, _LOCK)
 _PACKAGES = ("goalward", "jax", "jaxlib", "equinox", "optax", "numpy", "mujoco")
-
-# What a row of metrics.jsonl holds at least: whole numbers, which grow from row to row, and others.
-_COUNTS = ("iteration", "env_steps", "updates")
-_FIGURES = (
-    "seconds", "success_rate", "final_success", "time_at_goal", "time_at_goal_fraction", "final_distance"
-)  # fmt: skip
 
 
 class Meta(NamedTuple):
@@ -306,148 +294,16 @@ def _look_over(directory: Path) -> None:
             path.unlink()
 
 
-class Recorder:
-    """Writes metrics.jsonl and, after it, metrics.csv and TensorBoard events: one row an evaluation.
-
-    All three are made anew from metrics.jsonl at each start, and are added to from then on.
-    """
-
-    def __init__(self, directory: Path, last_iteration: int, last_row: Mapping[str, Any] | None = None):
-        """Continue after `last_iteration`: later rows, of work that was lost, are removed.
-
-        `last_row` is the row of that iteration, if it has one: a run may have died before it was written.
-        """
-        self._csv, self._jsonl = (files.inside(directory, name) for name in (_CSV, _JSONL))
-        rows = [row for row in read_metrics(directory) if row["iteration"] <= last_iteration]
-        if last_row is not None and all(row["iteration"] != last_iteration for row in rows):
-            try:
-                _check_row(last_row, rows[-1] if rows else dict.fromkeys(_COUNTS, -1))
-            except ValueError as error:
-                raise UserError(f"the latest checkpoint of {directory} is damaged: its row: {error}") from error
-            rows.append(dict(last_row))
-        self._columns: list[str] = []
-        # Seconds of training become the clock's, so that TensorBoard shows them however long a run lay still.
-        self._zero = time.time() - (rows[-1]["seconds"] if rows else 0.0)
-        with self._told(directory):
-            _replace(self._jsonl, "".join(map(_line, rows)))
-            self._rewrite_csv(rows)
-            self._events = self._new_events(files.inside(directory, _TENSORBOARD), rows)
-
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Add a row: scalars go to all three, anything else to metrics.jsonl only.
-
-        Raises `MachineError` if it cannot be written.
-        """
-        with self._told(self._jsonl.parent):
-            _append(self._jsonl, _line(row))
-            scalars = _scalars(row)
-            if scalars.keys() <= set(self._columns):
-                _append(self._csv, _table([scalars], self._columns))
-            else:
-                self._rewrite_csv(read_metrics(self._jsonl.parent))
-            self._add_events(self._events, row)
-            self._events.flush()
-
-    def close(self) -> None:
-        """Close the event file."""
-        with suppress(OSError):  # told when it was written
-            self._events.close()
-
-    @contextmanager
-    def _told(self, directory: Path) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise MachineError(
-                f"the logs in {directory} could not be written: {error}; checkpoints are untouched. "
-                "Free some space, then resume the run"
-            ) from error
-
-    def _rewrite_csv(self, rows: list[dict[str, Any]]) -> None:
-        """Write the table anew, as for a row with a new column."""
-        self._columns = list(dict.fromkeys(name for row in rows for name in _scalars(row)))
-        header = _table([dict(zip(self._columns, self._columns, strict=True))], self._columns)
-        _replace(self._csv, header + _table(map(_scalars, rows), self._columns))
-
-    def _new_events(self, folder: Path, rows: list[dict[str, Any]]) -> EventsWriter:
-        """One file of events in place of all earlier ones; readers that know these are told to forget them."""
-        folder.mkdir(exist_ok=True)
-        earlier = list(folder.glob("events.out.tfevents.*"))
-        # Not `SummaryWriter`, whose thread writes what it has in its queue after `flush` has returned.
-        events = EventsWriter(str(folder.absolute() / "events"), f".{os.getpid()}.{time.time_ns()}")
-        events.write_event(Event(step=0, wall_time=self._zero, session_log=SessionLog(status=SessionLog.START)))
-        for row in rows:
-            self._add_events(events, row)
-        events.flush()
-        for path in earlier:
-            path.unlink()
-        return events
-
-    def _add_events(self, events: EventsWriter, row: Mapping[str, Any]) -> None:
-        values = [Summary.Value(tag=name, simple_value=value) for name, value in _scalars(row).items()]
-        wall_time = self._zero + row["seconds"]
-        events.write_event(Event(step=row["env_steps"], wall_time=wall_time, summary=Summary(value=values)))
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    return json.dumps(row) + "\n"
-
-
-def _table(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> str:
-    text = io.StringIO()
-    csv.DictWriter(text, columns, restval="").writerows(rows)
-    return text.getvalue()
-
-
-def _append(path: Path, text: str) -> None:
-    with files.open_to_append(path) as file:
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
+def recorder(directory: Path, last_iteration: int, last_row: Mapping[str, Any] | None = None) -> Recorder:
+    """What writes the logs of a run, after `last_iteration`; see `Recorder`."""
+    jsonl, table, events = (files.inside(directory, name) for name in (_JSONL, _CSV, _TENSORBOARD))
+    return Recorder(jsonl, table, events, last_iteration, last_row)
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
     """All rows of metrics.jsonl; none where there is no such file. Raises `UserError` for what is no row."""
-    path = files.inside(directory, _JSONL)
-    if not path.is_file():
-        return []
-    rows: list[dict[str, Any]] = []
-    with files.open_to_read(path) as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                break  # half a row, of a disk that was full, or still being written
-            try:
-                row = files.parse_json(line)
-                _check_row(row, rows[-1] if rows else dict.fromkeys(_COUNTS, -1))
-            except ValueError as error:
-                raise UserError(
-                    f"{path} is damaged: line {number}: {error}; "
-                    "move it away to continue without the earlier rows"
-                ) from error
-            rows.append(row)
-    return rows
-
-
-def _check_row(row: Any, last: Mapping[str, Any]) -> None:
-    """Raise `ValueError` unless `row` is what `Recorder` wrote after `last`."""
-    if not isinstance(row, dict):
-        raise ValueError(f"{row!r:.40} is not an evaluation")
-    for name in (*_COUNTS, *_FIGURES):
-        value: Any = row.get(name)
-        if type(value) not in ((int,) if name in _COUNTS else (int, float)) or not abs(value) < files.HUGE:
-            raise ValueError(f"{name} is {value!r:.40}, not a number as it should be")
-        if name in _COUNTS and value <= last[name]:
-            raise ValueError(f"{name} is {value}, after {last[name]} in the row before")
-
-
-def _scalars(row: Mapping[str, Any]) -> dict[str, int | float]:
-    return {name: value for name, value in row.items() if isinstance(value, (int, float))}
+    return metrics.read(files.inside(directory, _JSONL))
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    _replace(path, json.dumps(values, indent=2) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    with files.replacing(path) as file:
-        file.write(text)
+    files.replace(path, json.dumps(values, indent=2) + "\n")

@@ -433,7 +433,7 @@ class Session:
             saved = checkpoint.latest(self._folder)
             self._restore(saved)
             row = saved.state.get("row")
-        self._recorder = runs.Recorder(directory, self._saved_iteration, row)
+        self._recorder = runs.recorder(directory, self._saved_iteration, row)
         recorded = runs.read_metrics(directory)[:1]  # of a run that is resumed; old versions recorded no chance
         self._chance = {
             name: value for row in recorded for name, value in row.items() if name.startswith("random_")

@@ -118,8 +118,8 @@ def assert_same_end(directory, whole):
         ("goalward.checkpoint", "_write_arrays", 1, True, []),
         ("goalward.checkpoint", "_sync", 2, True, [0]),
         ("goalward.checkpoint", "_sync_folder", 2, False, [0, 3]),
-        ("goalward.runs", "_append", 2, False, [0, 3]),  # the table of rows
-        ("goalward.runs.Recorder", "_add_events", 2, False, [0, 3]),
+        ("goalward.metrics", "_append", 2, False, [0, 3]),  # the table of rows
+        ("goalward.metrics.Recorder", "_add_events", 2, False, [0, 3]),
     ],
     ids=["no array yet", "no name yet", "not yet pruned", "no row yet", "no event yet"],
 )

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import toy
 
-from goalward import checkpoint, contract, policy, replay, runs, train
+from goalward import checkpoint, contract, metrics, policy, replay, runs, train
 from goalward.errors import DivergedError, MachineError, UserError
 
 EVALUATED = {"success_rate", "final_success", "time_at_goal", "time_at_goal_fraction", "final_distance"}
@@ -89,7 +89,7 @@ def test_tables_agree_with_the_reports(whole):
 def test_what_looks_like_a_place_on_the_net_is_a_folder_here(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     Path(name).mkdir()
-    runs.Recorder(Path(name), -1).close()
+    runs.recorder(Path(name), -1).close()
     assert list((tmp_path / name / "tensorboard").iterdir())
 
 
@@ -183,7 +183,7 @@ def test_a_full_disk_under_the_logs_costs_no_checkpoint_and_a_resume_writes_the_
 ):
     """However far it came: nothing, half a row, or one log of three."""
     for fails in (1, 2):
-        directory, calls, append = tmp_path / str(fails), [], runs._append
+        directory, calls, append = tmp_path / str(fails), [], metrics._append
 
         def full(path, text, calls=calls, append=append, fails=fails):
             calls.append(path)
@@ -192,10 +192,10 @@ def test_a_full_disk_under_the_logs_costs_no_checkpoint_and_a_resume_writes_the_
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             append(path, text)
 
-        monkeypatch.setattr(runs, "_append", full)
+        monkeypatch.setattr(metrics, "_append", full)
         with pytest.raises(MachineError, match=r"logs in .* could not be written: .*No space left"):
             toy.run(directory, toy.epochs(4))
-        monkeypatch.setattr(runs, "_append", append)
+        monkeypatch.setattr(metrics, "_append", append)
         saved = toy.latest(directory)
         assert saved.iteration == (0 if fails == 1 else 3)
         toy.run(directory, toy.epochs(4), resume=True)
