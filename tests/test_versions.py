@@ -63,7 +63,7 @@ def lowest(tmp_path_factory):
 @pytest.mark.parametrize(("env", "video"), [("point_u_maze", "a.gif"), ("reacher", "a.mp4")])
 def test_the_lowest_versions_train_resume_evaluate_and_draw(lowest, tmp_path, env, video):
     words = toy.words({**toy.SETTINGS, "env": env})
-    longer = ["--epochs", 3, "--total-env-steps", 3 * toy.ITERATIONS * toy.STEPS]
+    longer = ["--epochs", 3, "--total-env-steps", toy.total(3)]
     lowest("plan", *words)
     lowest("train", *words, "--out", tmp_path / "whole", *longer)
     lowest("train", *words, "--out", tmp_path / "broken")
