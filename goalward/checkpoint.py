@@ -81,8 +81,9 @@ def read(folder: Path, choose: Callable[[Path], Saved], use: Callable[[Saved], T
                 raise
 
 
-def check_run(saved: Saved, run: str | None) -> None:
-    """Raise `UserError` if a checkpoint is not of the run of this id."""
+def check_run(saved: Saved, run: str) -> None:
+    """Raise `UserError` if a checkpoint is damaged, or not of the run of this id."""
+    verify(saved.path)
     found = saved.state.get("run")
     if found != run:
         raise UserError(

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import select
-import shlex
 import signal
 import socket
 import sys
@@ -241,12 +240,13 @@ def start_jax() -> None:
         import jax
 
         jax.devices()
-    except (ImportError, ValueError, RuntimeError) as error:
+    except Exception as error:  # whatever it meets: for a GPU that is not there an AssertionError
         found = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("JAX_")]
         remedy = (
             f"of its variables are set: {', '.join(found)}; unset what is wrong" if found else "reinstall it"
         )
-        raise MachineError(f"JAX does not start ({' '.join(str(error).split())}); {remedy}") from error
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise MachineError(f"JAX does not start ({told}); {remedy}") from error
     use_compilation_cache()
 
 
@@ -306,7 +306,7 @@ def _defaults(first: Train | Plan) -> Train | Plan:
 def run_train(args: Train) -> None:
     """Start or resume a run, and show it until it ends or is stopped."""
     with _heedless_output(), _stop_signals() as should_stop:
-        from goalward import plan, progress, runs, train
+        from goalward import machine, plan, progress, runs, train
         from goalward.profile import Profiler
 
         config = _config(args)
@@ -324,8 +324,10 @@ def run_train(args: Train) -> None:
         if profiler:
             _tell_profile(profiler, directory, quiet=args.json)
         if should_stop():
-            note = f"stopped and saved; go on with: goalward train --resume {shlex.quote(str(directory))}"
-            print(note, file=sys.stderr)
+            print(
+                f"stopped and saved; go on with: {machine.command('train', '--resume', directory)}",
+                file=sys.stderr,
+            )
     if args.json:
         evaluation = last or (runs.read_metrics(directory) or [{}])[-1]
         print(json.dumps({"run": str(directory), **evaluation}))

@@ -1,6 +1,8 @@
 """What a process may use of its machine: processors and memory, within the limits of a container."""
 
 import os
+import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,6 +10,13 @@ import psutil
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+
+
+def command(*words: object) -> str:
+    """A command of goalward as it can be typed here, such as `.venv/bin/goalward train --resume runs/a`."""
+    program = Path(sys.argv[0])
+    name = str(program) if program.name == "goalward" and not shutil.which("goalward") else "goalward"
+    return shlex.join([name, *map(str, words)])
 
 
 def cores() -> int:

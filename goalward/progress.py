@@ -60,7 +60,7 @@ def show(
                 console.print(_epoch(report, config), soft_wrap=True)
             last = report
     if last is None:
-        console.print(f"nothing to do: all {config.epochs} epochs are done; --epochs with more goes on")
+        console.print("nothing to do: the run has come to its end; --epochs with more goes on")
     return evaluated
 
 

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import tomllib
@@ -42,12 +41,12 @@ _PACKAGES = ("goalward", "jax", "jaxlib", "equinox", "optax", "numpy", "mujoco")
 
 
 class Meta(NamedTuple):
-    """What of meta.json is read again. Without that file a run has no id, its environments are version 1."""
+    """What of meta.json is read again."""
 
-    id: str | None = None  # that of the run, which its checkpoints name too
-    env_version: int = 1
-    eval_env_version: int = 1
-    goalward: str | None = None  # version of the package
+    id: str  # that of the run, which its checkpoints name too
+    env_version: int
+    eval_env_version: int
+    goalward: str | None  # version of the package
 
 
 def default_directory(config: TrainConfig) -> Path:
@@ -81,7 +80,7 @@ def new(directory: Path, config: TrainConfig, device: str, versions: Mapping[str
 def _check_empty(directory: Path) -> None:
     is_free = directory.is_dir() and all(path.name == _LOCK for path in directory.iterdir())
     if directory.exists() and not is_free:
-        command = f"goalward train --resume {shlex.quote(str(directory))}"
+        command = machine.command("train", "--resume", directory)
         remedy = f"`{command}` continues it" if is_run(directory) else "it is not empty"
         raise UserError(f"{directory} exists: {remedy}; choose another --out, or remove it")
 
@@ -154,15 +153,18 @@ def current(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def load_meta(directory: Path) -> Meta:
-    """Read meta.json, as far as it is read again; the same as empty where there is none."""
+    """Read meta.json, as far as it is read again. Raises `UserError` where it is missing or damaged."""
     path = files.inside(directory, _META)
-    values = _read_mapping(path) if path.is_file() else {}
+    if not path.is_file():
+        raise UserError(f"{path} is missing; put back the file that the run made: its checkpoints name its id")
+    values = _read_mapping(path)
     packages = values.get("versions")
     values["goalward"] = packages.get("goalward") if isinstance(packages, dict) else None
-    found = Meta()._replace(**{name: values[name] for name in Meta._fields if name in values})
-    for name, kinds in {"id": (str, type(None)), "env_version": (int,), "eval_env_version": (int,)}.items():
+    fields: dict[str, Any] = {name: values.get(name) for name in Meta._fields}
+    found = Meta(**fields)
+    for name, kind in {"id": str, "env_version": int, "eval_env_version": int}.items():
         value = getattr(found, name)
-        if type(value) not in kinds:
+        if type(value) is not kind:
             raise UserError(f"{path} is damaged: {name} is {value!r}; put back the file that the run made")
     return found
 
@@ -180,6 +182,8 @@ def _read_mapping(path: Path) -> dict[str, Any]:
 
 def read_settings(path: Path) -> dict[str, Any]:
     """Read a file of settings, JSON or TOML by its ending. Raises `UserError` if it cannot be read."""
+    if path.suffix.lower() not in (".toml", ".json"):
+        raise UserError(f"{path} is neither JSON nor TOML by its name; settings are read from .toml and .json")
     is_toml = path.suffix.lower() == ".toml"
     parse = tomllib.loads if is_toml else json.loads
     try:

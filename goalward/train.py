@@ -342,6 +342,8 @@ def train(
     else:
         held = runs.new(directory, config, str(jax.devices()[0]), env_versions(experiment))
     with held, closing(Session(experiment, directory, profiler)) as session:
+        if resume:
+            session.set_end(config)
         if session.run is None:
             yield session.begin()
         while session.epoch < config.epochs:
@@ -433,8 +435,13 @@ class Session:
             saved = checkpoint.latest(self._folder)
             self._restore(saved)
             row = saved.state.get("row")
+        elif runs.read_metrics(directory):
+            raise UserError(
+                f"{directory} has rows in its logs, but no checkpoint any more; put the checkpoints back, "
+                "or train anew in another directory"
+            )
         self._recorder = runs.recorder(directory, self._saved_iteration, row)
-        recorded = runs.read_metrics(directory)[:1]  # of a run that is resumed; old versions recorded no chance
+        recorded = runs.read_metrics(directory)[:1]  # of a run that is resumed
         self._chance = {
             name: value for row in recorded for name, value in row.items() if name.startswith("random_")
         }
@@ -476,6 +483,12 @@ class Session:
             self.run, _ = self.programs.gather(self.run)
         self._chance = self.programs.chance(evaluation_keys(config))
         return self.finish_epoch({})
+
+    def set_end(self, config: TrainConfig) -> None:
+        """Keep the end that a resume was told, for the next one. Raises `UserError` for one that is past."""
+        if self._saved_iteration >= 0 and config.epochs < self.epoch:
+            raise UserError(f"epochs is {config.epochs}, but {self.epoch} are done; give more to go on")
+        runs.save_config(self.directory, config)
 
     def check(self, metrics: Metrics, key: PRNGKeyArray) -> dict[str, float]:
         """Means of an iteration's metrics. Raises `DivergedError`, with a reproducer saved, at a NaN or Inf.

@@ -11,7 +11,7 @@ import toy
 from matplotlib.figure import Figure
 from PIL import Image
 
-from goalward import cli, envs, runs
+from goalward import cli, envs, machine, runs
 from goalward.errors import UserError
 from goalward.experiments import curves, depth, figures, quickstart
 from goalward.policy import load_run
@@ -225,8 +225,8 @@ def test_the_quickstart_trains_draws_and_sums_up(small, tmp_path, capsys):
     assert f"success rate {summary['success_rate']:.2f}" in out
     assert f"random actions: {summary['random_success_rate']:.2f}, " in out
     assert max(map(len, out.split(str(directory), 1)[0].splitlines())) <= 80
-    for command in quickstart.NEXT:
-        assert f"  {command}\n" in out
+    for words, what in quickstart.NEXT.items():
+        assert f"  {machine.command(*words)}  # {what}\n" in out
     for name in quickstart.PICTURES:
         assert_picture(directory / name, frames=20 if name.endswith("gif") else 1)
         assert name in out.replace("\n", "")

@@ -275,20 +275,29 @@ def test_a_checkpoint_of_another_run_is_refused(run, tmp_path, capsys):
     assert "is of another run" in capsys.readouterr().err
 
 
+def test_a_damaged_state_is_called_damaged_and_logs_without_checkpoints_do_not_start_anew(run):
+    state = toy.latest(run).path / "state.json"
+    text = state.read_text()
+    for damage in ("", text[:9]):
+        state.write_text(damage)
+        refuse(run, "state.json is changed on disk")
+    shutil.rmtree(runs.checkpoints(run))
+    refuse(run, f"{run} has rows in its logs, but no checkpoint any more")
+
+
 def test_a_checkpoint_under_another_number_is_refused(run):
     mine = toy.latest(run)
     mine.path.rename(mine.path.with_name("00000009"))
     refuse(run, "00000009 holds iteration 6")
 
 
-def test_a_run_without_an_id_goes_on(run):
-    """As runs of earlier versions have none."""
+def test_a_run_without_what_names_it_is_refused(run):
     path = run / "meta.json"
-    path.write_text(json.dumps({"versions": {"goalward": "0.0.9"}}))
-    for saved in checkpoint.list_saved(runs.checkpoints(run)):
-        toy.change_state(saved, {"run": None})
-    toy.run(run, toy.epochs(3), resume=True)
-    assert toy.latest(run).state["run"] is None
+    meta = path.read_text()
+    path.unlink()
+    refuse(run, f"{path} is missing; put back the file that the run made")
+    path.write_text(json.dumps({**json.loads(meta), "id": None}))
+    refuse(run, f"{path} is damaged: id is None")
     path.write_text(json.dumps({"id": 5}))
     refuse(run, f"{path} is damaged: id is 5")
     path.write_text("null")

@@ -94,7 +94,7 @@ def test_64_bits_are_refused_by_name():
         train.build(toy.config())
 
 
-@pytest.mark.parametrize("variable", ["JAX_ENABLE_X64=maybe", "JAX_PLATFORMS=abacus"])
+@pytest.mark.parametrize("variable", ["JAX_ENABLE_X64=maybe", "JAX_PLATFORMS=abacus", "JAX_PLATFORMS=cuda"])
 def test_a_variable_that_jax_does_not_start_with_is_named(monkeypatch, variable):
     name, value = variable.split("=")
     monkeypatch.setenv(name, value)
@@ -239,10 +239,19 @@ def messages():
                 yield node.value
 
 
+def made_commands():
+    """Words given to `machine.command`, with X for what is filled in."""
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "machine.command":
+                words = [word.value if isinstance(word, ast.Constant) else "X" for word in node.args]
+                yield " ".join(map(str, words))
+
+
 def test_what_people_are_told_to_type_works(monkeypatch, capsys, trained):
     texts = list(messages())
     commands = {found for text in texts for found in re.findall(r"`goalward ([^`…]+)`", text)}
-    commands |= {found for text in texts for found in re.findall(r": goalward (train --resume X)", text)}
+    commands |= {*made_commands(), *map(" ".join, quickstart.NEXT)} - {"X"}
     assert {"envs", "train --resume X"} <= commands
     for command in commands - {"COMMAND --help", "--version"}:
         line = (

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from goalward import prng, runs
+from goalward import machine, prng, runs
 from goalward.config import PRESETS, TrainConfig, from_dict
 from goalward.evaluate import summarise
 from goalward.experiments import figures
@@ -23,10 +23,10 @@ TARGET = 0.99  # success rate of an evaluation that ends training early
 EPISODES = 256  # of the final evaluation, with starts and goals that no evaluation before had
 TRACKS = 48  # episodes in the pictures
 SUMMED_UP = ("success_rate", "time_at_goal", "random_success_rate", "random_time_at_goal")
-NEXT = (
-    "goalward train arm_reach --out runs/reach    # an arm learns to reach any point",
-    "goalward envs                                # all that can be learned",
-)
+NEXT = {  # words of commands, and what they are for
+    ("train", "arm_reach", "--out", "runs/reach"): "an arm learns to reach any point",
+    ("envs",): "all that can be learned",
+}
 PICTURES = ("learning_curve.png", "distance.png", "trajectories.png", "animation.gif")
 
 
@@ -63,7 +63,8 @@ def run(
         runs.save_summary(directory, summary)
     if not quiet:
         print_evaluation(evaluation, f"{settings.env}, {EPISODES} new episodes")
-        print_summary(summary, [directory / name for name in PICTURES], NEXT)
+        commands = [f"{machine.command(*words)}  # {what}" for words, what in NEXT.items()]
+        print_summary(summary, [directory / name for name in PICTURES], commands)
     return summary
 
 
