@@ -33,7 +33,12 @@ class Args:
 
 def settings(env: str, epochs: int) -> config.TrainConfig:
     """A run of small epochs."""
-    sizes = SIZES | {"env": env, "epochs": epochs, "total_env_steps": 40 * epochs}
+    # Two rounds fill the replay, then each epoch has one.
+    sizes = SIZES | {
+        "env": env,
+        "epochs": epochs,
+        "total_env_steps": 40 * (epochs + 2),
+    }
     return config.from_dict(config.merge(config.PRESETS["paper"], sizes), "benchmarks.memory")
 
 

@@ -70,22 +70,29 @@ def save(folder: Path, iteration: int, tree: Any, state: dict[str, Any]) -> None
 def read(folder: Path, choose: Callable[[Path], Saved], use: Callable[[Saved], T]) -> T:
     """What `use` makes of the checkpoint that `choose` (`latest` or `best`) finds.
 
-    A run beside may remove that checkpoint meanwhile; then the next one that is found is taken.
+    A run beside may remove or replace that checkpoint meanwhile; then the next one that is found is taken.
     """
     while True:
-        saved = choose(folder)
+        before = _listing(folder)
         try:
-            return use(saved)
+            return use(choose(folder))
         except (UserError, OSError):
-            if saved.path.exists():
+            if _listing(folder) == before:
                 raise
 
 
+def _listing(folder: Path) -> set[tuple[str, int]]:
+    """Names of what is in a folder, and what tells a file from its successor of the same name."""
+    with contextlib.suppress(OSError):
+        return {(entry.name, entry.inode()) for entry in os.scandir(folder)}
+    return set()
+
+
 def check_run(saved: Saved, run: str) -> None:
-    """Raise `UserError` if a checkpoint is damaged, or not of the run of this id."""
-    verify(saved.path)
+    """Raise `UserError` if a checkpoint is not of the run of this id."""
     found = saved.state.get("run")
     if found != run:
+        verify(saved.path)  # a damaged state is not of another run
         raise UserError(
             f"checkpoint {saved.path} is of another run: its {_STATE} names run {found}, meta.json run {run}; "
             "remove that folder, or put it back where it is from"

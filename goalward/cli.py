@@ -575,6 +575,8 @@ def run_digest(args: Digest) -> None:
 
     found = checkpoint.read(runs.checkpoints(args.run), checkpoint.latest, digest)
     print(json.dumps(found) if args.json else found["digest"])
+    if not args.json:  # what a comparison has to know
+        print(f"iteration {found['iteration']}, {found['threads']} threads", file=sys.stderr)
 
 
 def run_quickstart(args: Quickstart) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+import reprlib
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -382,7 +383,7 @@ def _parse(kind: Any, value: Any, source: str, path: str) -> Any:
     """`value`, checked against the annotation `kind`."""
     if dataclasses.is_dataclass(kind):
         return _parse_fields(kind, value, source, path)
-    where = f"{source}: {path} is {value!r}"
+    where = f"{source}: {path} is {_short(value)}"
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise UserError(f"{where}; it must be one of {', '.join(map(repr, get_args(kind)))}")
@@ -394,6 +395,13 @@ def _parse(kind: Any, value: Any, source: str, path: str) -> Any:
         names = " or ".join("null" if a is types.NoneType else a.__name__ for a in allowed)
         raise UserError(f"{where}; it must be of type {names}")
     return value
+
+
+def _short(value: Any) -> str:
+    """A value as messages show it, however long or deep it is."""
+    shown = reprlib.Repr()
+    shown.maxlevel, shown.maxstring, shown.maxother = 2, 80, 80
+    return shown.repr(value)
 
 
 def _parse_fields(kind: Any, value: Any, source: str, path: str) -> Any:

@@ -164,6 +164,10 @@ def _check_row(row: Any, last: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is {value!r:.40}, not a number as it should be")
         if name in _COUNTS and value <= last[name]:
             raise ValueError(f"{name} is {value}, after {last[name]} in the row before")
+    for name, value in row.items():
+        kinds = (int, float) if name.startswith("random_") else (int, float, list)
+        if type(value) not in kinds:
+            raise ValueError(f"{name} is {value!r:.40}, not what it should be")
 
 
 def _scalars(row: Mapping[str, Any]) -> dict[str, int | float]:

@@ -358,7 +358,7 @@ def other_threads(directory: Path) -> str | None:
     """A note if a run that is to go on was made with another number of threads than this process has."""
     saved = checkpoint.list_saved(runs.checkpoints(directory))
     before, now = saved[-1].state.get("threads") if saved else None, runs.threads()
-    if before in (None, now) or jax.default_backend() != "cpu":
+    if type(before) is not int or before == now or jax.default_backend() != "cpu":
         return None
     return (
         f"note: the run so far had {before} threads, this process has {now}: the result is as good, but bits "

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from benchmarks import integrators, learner, physics
+from benchmarks import integrators, learner, memory, physics
+from goalward import train
 
 BASELINE = {"4": {"of_peak": 0.5, "vs_textbook": 3.0}, "256": {"of_peak": 0.5, "vs_textbook": None}}
 
@@ -23,6 +24,12 @@ BASELINE = {"4": {"of_peak": 0.5, "vs_textbook": 3.0}, "256": {"of_peak": 0.5, "
 )
 def test_what_fell_behind_beyond_noise_is_told(found, told):
     assert learner.behind(found, BASELINE) == told
+
+
+@pytest.mark.parametrize("epochs", [1, 200])
+def test_the_run_whose_memory_is_measured_has_an_iteration_an_epoch(epochs):
+    config = train.build(memory.settings("point_u_maze", epochs)).config
+    assert config.iterations == config.epochs == epochs
 
 
 def test_the_committed_baseline_is_of_the_depths_that_are_measured_by_default():

@@ -418,7 +418,8 @@ def test_environments_are_listed_with_their_sizes_and_settings(command):
 
 
 def test_equal_runs_have_equal_digests(command, run, trained):
-    assert command("digest", run) == (0, toy.digest(trained) + "\n", "")
+    expected = (0, toy.digest(trained) + "\n", f"iteration 6, {runs.threads()} threads\n")
+    assert command("digest", run) == expected
     code, out, _ = command("digest", run, "--json")
     expected = {"iteration": 6, "digest": toy.digest(trained), "threads": runs.threads()}
     assert (code, json.loads(out)) == (0, expected)

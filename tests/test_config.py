@@ -371,3 +371,11 @@ def test_a_config_file_names_the_environment_too(tmp_path):
     (tmp_path / "settings.toml").write_text('env = "humanoid"\nnum_envs = 32\n')
     config = parse("--config", str(tmp_path / "settings.toml"))
     assert (config.env, config.num_envs, config.network.width) == ("humanoid", 32, 128)
+
+
+def test_a_value_too_deep_to_print_is_refused_too():
+    deep: dict = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    with pytest.raises(UserError, match=r"seed is \{'a': \{'a': \{\.\.\.\}\}\}; it must be of type int"):
+        from_dict({"env": "point_u_maze", "seed": deep}, "file")

@@ -78,8 +78,9 @@ def test_of_many_who_start_in_one_directory_one_does(tmp_path):
 
 
 def test_a_live_quickstart_is_not_replaced(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(quickstart, "config", lambda seed: toy.config(seed=seed))
+    monkeypatch.setattr(quickstart, "config", lambda seed: toy.epochs(3, seed=seed))
     directory = toy.copy(trained, tmp_path / "quickstart")
+    runs.save_config(directory, toy.epochs(3))
     reports = train.train(toy.epochs(3), directory, resume=True)
     next(reports)
     before = toy.contents(directory)
@@ -87,7 +88,7 @@ def test_a_live_quickstart_is_not_replaced(trained, tmp_path, monkeypatch):
         quickstart.run(directory, 1, quiet=True)
     assert toy.contents(directory) == before
     reports.close()
-    quickstart._clear(directory, toy.config(seed=1))
+    quickstart._clear(directory, toy.epochs(3, seed=1))
     assert [path.name for path in directory.iterdir()] == [".lock"]
 
 
@@ -227,6 +228,9 @@ def test_what_a_killed_process_was_writing_is_removed(run):
         ({"iteration": 9.5}, "iteration is 9.5"),
         ({"iteration": 3}, "iteration is 3, after 6"),
         ({"env_steps": True}, "env_steps is True"),
+        ({"random_success_rate": "x"}, "random_success_rate is 'x', not what it should be"),
+        ({"random_final_distance": None}, "random_final_distance is None"),
+        ({"by_goal": None}, "by_goal is None"),
     ],
     ids=str,
 )

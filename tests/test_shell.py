@@ -19,7 +19,7 @@ import toy
 import goalward
 from goalward import cli, envs, machine, plan, policy, progress, runs, train
 from goalward.errors import MachineError, UserError
-from goalward.experiments import curves, figures
+from goalward.experiments import curves, figures, quickstart
 
 SOURCE = Path(cli.__file__).parent
 
