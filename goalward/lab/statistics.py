@@ -30,13 +30,13 @@ class Interval(NamedTuple):
 
 def mean(scores: ArrayLike) -> np.ndarray:
     """Mean over runs and tasks."""
-    return _matrix(scores).mean(axis=(-2, -1))
+    return np.asarray(_matrix(scores).mean(axis=(-2, -1)))
 
 
 def iqm(scores: ArrayLike) -> np.ndarray:
     """Interquartile mean: of all runs of all tasks, the mean of the middle half, ⌊n/4⌋ left out at each end."""
     scores = _matrix(scores)
-    return stats.trim_mean(scores.reshape(*scores.shape[:-2], -1), 0.25, axis=-1)
+    return np.asarray(stats.trim_mean(scores.reshape(*scores.shape[:-2], -1), 0.25, axis=-1))
 
 
 def interval(scores: ArrayLike, statistic: Statistic = iqm, draws: int = DRAWS) -> Interval:
@@ -50,7 +50,7 @@ def difference(a: ArrayLike, b: ArrayLike, statistic: Statistic = iqm, draws: in
     """`statistic` of `a` less that of `b`, with its interval; both are drawn again."""
     a, b = _matrix(a), _matrix(b)
     drawn_a, drawn_b = _resampled(draws, a, b)
-    return _interval(statistic(a) - statistic(b), statistic(drawn_a) - statistic(drawn_b))
+    return _interval(np.asarray(statistic(a) - statistic(b)), statistic(drawn_a) - statistic(drawn_b))
 
 
 def improvement(a: ArrayLike, b: ArrayLike, draws: int = DRAWS) -> Interval:
@@ -135,7 +135,7 @@ def _resampled(draws: int, *scores: np.ndarray) -> list[np.ndarray]:
 def _higher(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Share of pairs of runs (…, n, tasks), (…, m, tasks) in which a's is higher, averaged over tasks."""
     pairs = a[..., :, None, :] - b[..., None, :, :]
-    return ((pairs > 0) + 0.5 * (pairs == 0)).mean(axis=(-3, -2, -1))
+    return np.asarray(((pairs > 0) + 0.5 * (pairs == 0)).mean(axis=(-3, -2, -1)))
 
 
 def _interval(value: np.ndarray, drawn: np.ndarray) -> Interval:
