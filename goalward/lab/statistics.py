@@ -1,8 +1,8 @@
 """Statistics of few runs: interquartile means, bootstrap intervals, who is better, time to a threshold.
 
 Definitions are those of Agarwal et al., "Deep RL at the edge of the statistical precipice" (arXiv 2108.13264).
-Scores are arrays (runs, tasks), a column a task; a vector (runs,) is one task. Percentile intervals of five seeds
-are too narrow: show every seed beside them.
+Scores are arrays (runs, tasks), a column a task; a vector (runs,) is one task. Percentile intervals of five
+seeds are too narrow: show every seed beside them.
 """
 
 from collections.abc import Callable
@@ -77,9 +77,9 @@ def profile(scores: ArrayLike, thresholds: ArrayLike, draws: int = DRAWS) -> tup
 
 
 class Arrivals(NamedTuple):
-    """When runs first got to a threshold: `times` (runs,), or for those that never did, when they were last seen."""
+    """When runs first got to a threshold."""
 
-    times: np.ndarray
+    times: np.ndarray  # (runs,) of those that never did: when they were last seen
     arrived: np.ndarray  # (runs,) bool
 
     def share_by(self, when: ArrayLike) -> np.ndarray:
