@@ -1,0 +1,1 @@
+"""The laboratory: from a question to an honest figure."""
