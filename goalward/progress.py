@@ -43,6 +43,8 @@ def show(
     # Beside a log of standard output, which holds a line an epoch and no more, the bar goes to standard error;
     # on a terminal both share one console, which keeps the lines above the bar.
     below = console if console.is_terminal else _console(stderr=True, quiet=quiet)
+    if not below.is_terminal:  # no bar is to be seen, nor the empty line that would end it
+        below = _console(quiet=True)
     with Progress(*columns, console=below, transient=True) as bar:
         total = config.iterations
         task = bar.add_task("", total=total, stage="compiling", rates="")
