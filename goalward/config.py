@@ -7,7 +7,7 @@ import reprlib
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from tyro.conf import Positional
 from tyro.constructors import PrimitiveConstructorSpec
@@ -174,6 +174,7 @@ class TrainConfig:
     crl: CRLConfig = CRLConfig()
 
     def __post_init__(self):
+        _check_types(self)
         for part in (self, self.network, self.crl):
             for name, (low, high) in _RANGES.items():
                 value = getattr(part, name, None)
@@ -395,6 +396,18 @@ def _parse(kind: Any, value: Any, source: str, path: str) -> Any:
         names = " or ".join("null" if a is types.NoneType else a.__name__ for a in allowed)
         raise UserError(f"{where}; it must be of type {names}")
     return value
+
+
+def _check_types(config: Any) -> None:
+    """Raise `UserError` for a field of another type than it is declared with, as a program may give it."""
+    for name, kind in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if not dataclasses.is_dataclass(kind):
+            _parse(kind, value, type(config).__name__, name)
+        elif isinstance(value, cast(type, kind)):
+            _check_types(value)
+        else:
+            raise UserError(f"{name} is {_short(value)}; it must be a {cast(type, kind).__name__}")
 
 
 def _short(value: Any) -> str:

@@ -8,6 +8,7 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
+import jaxtyping
 import pytest
 import toy
 
@@ -379,3 +380,21 @@ def test_a_value_too_deep_to_print_is_refused_too():
         deep = {"a": deep}
     with pytest.raises(UserError, match=r"seed is \{'a': \{'a': \{\.\.\.\}\}\}; it must be of type int"):
         from_dict({"env": "point_u_maze", "seed": deep}, "file")
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"epochs": "3"}, "TrainConfig: epochs is '3'; it must be of type int"),
+        ({"seed": 1.5}, "TrainConfig: seed is 1.5; it must be of type int"),
+        ({"network": {"depth": 4}}, "network is {'depth': 4}; it must be a NetworkConfig"),
+        ({"agent": "x"}, "TrainConfig: agent is 'x'; it must be one of 'crl'"),
+        ({"env": 3}, "TrainConfig: env is 3; it must be of type str"),
+        ({"env_settings": [1]}, "TrainConfig: env_settings is [1]; it must be of type dict"),
+    ],
+    ids=str,
+)
+def test_a_field_of_a_wrong_type_is_told_to_programs_too(fields, told, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a user
+    with pytest.raises(UserError, match=re.escape(told)):
+        TrainConfig(**({"env": "point_u_maze"} | fields))
