@@ -424,9 +424,8 @@ def _watch(reader: socket.socket, names: list[signal.Signals], wish: threading.E
             continue
         if wish.is_set():
             _tell_now("interrupted\n")
-            os._exit(
-                128 + data[0]
-            )  # an orderly exit would take down threads of XLA in the middle of their work
+            # An orderly exit would take down threads of XLA in the middle of their work.
+            os._exit(128 + data[0])
         wish.set()
         _tell_now("\nstopping after this iteration; once more to stop at once\n")
 

@@ -8,8 +8,6 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -81,14 +79,13 @@ def open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o666)
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[str]]:
-    """A text file that takes the place of `path` when it is whole, and not before."""
+def replace(path: Path, text: str) -> None:
+    """Write a text file that takes the place of `path` when it is whole, and not before."""
     check(path)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with os.fdopen(_new(temporary), "w", encoding="utf-8", newline="") as file:
-            yield file
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -97,14 +94,8 @@ def replacing(path: Path) -> Iterator[IO[str]]:
         raise
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a text file anew, all at once."""
-    with replacing(path) as file:
-        file.write(text)
-
-
 def is_temporary(path: Path, name: str) -> bool:
-    """Whether `replacing` may have left this behind, in a process that was killed while it wrote `name`."""
+    """Whether `replace` may have left this behind, in a process that was killed while it wrote `name`."""
     return path.name.startswith(f"{name}.") and path.name.endswith(".tmp")
 
 

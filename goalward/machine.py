@@ -19,11 +19,15 @@ def command(*words: object) -> str:
     return shlex.join([name, *map(str, words)])
 
 
+def affinity() -> int:
+    """Processors that the system lets this process run on."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 def cores() -> int:
     """Processors that this process may run on, at least 1: of its affinity and of its container's quota."""
-    allowed = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     quotas = [_quota(folder) for folder in [*_folders(""), *_folders("cpu")]]
-    return max(1, min([allowed, *(round(quota) for quota in quotas if quota is not None)]))
+    return max(1, min([affinity(), *(round(quota) for quota in quotas if quota is not None)]))
 
 
 def free_memory() -> int:

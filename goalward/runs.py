@@ -225,7 +225,7 @@ def threads() -> int:
     for name in ("PJRT_NPROC", "NPROC"):
         with suppress(KeyError, ValueError):
             return max(0, int(os.environ[name]))
-    return len(os.sched_getaffinity(0))
+    return machine.affinity()
 
 
 def _version(package: str) -> str | None:

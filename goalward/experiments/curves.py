@@ -1,6 +1,5 @@
 """Learning curves of runs, a column for each environment, and a table. Seeds of equal settings share a line."""
 
-import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from goalward import runs
+from goalward import machine, runs
 from goalward.config import TrainConfig
 from goalward.errors import UserError
 from goalward.experiments.figures import check_new, own_settings, tidy
@@ -47,7 +46,7 @@ def load(directories: Sequence[Path]) -> list[Curve]:
     curves = [Curve(runs.load_config(path), runs.read_metrics(path)) for path in directories]
     for path, curve in zip(directories, curves, strict=True):
         if not curve.rows:
-            command = f"goalward train --resume {shlex.quote(str(path))}"
+            command = machine.command("train", "--resume", path)
             raise UserError(f"{path} has no evaluation yet; train it with: {command}")
     return curves
 
