@@ -28,7 +28,7 @@ bench: .venv/installed-dev  ## speed against the machine's limit and the textboo
 	$(BIN)/python -m benchmarks.physics
 
 docs: .venv/installed-dev  ## the figures of docs/results.md, from the runs in runs/depth
-	$(BIN)/python -m goalward.experiments.depth runs/depth --out docs/images
+	$(BIN)/python -m goalward.lab.depth runs/depth --out docs/images
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .coverage*

@@ -506,7 +506,7 @@ def run_envs(args: Envs) -> None:
     from goalward import envs, progress
 
     if args.pictures is not None:
-        from goalward.experiments.render import gallery
+        from goalward.pictures.render import gallery
 
         _tell_files(gallery(envs.names(), args.pictures, force=args.force), as_json=args.json)
         return
@@ -532,7 +532,7 @@ def run_check_env(args: CheckEnv) -> None:
 
 def run_render(args: Render) -> None:
     """Write a run's video and name the files."""
-    from goalward.experiments.render import render
+    from goalward.pictures.render import render
 
     files = render(
         args.run, args.out, episodes=args.episodes, view=args.view, best=args.best,
@@ -548,7 +548,7 @@ def _tell_files(paths: list[Path], *, as_json: bool) -> None:
 
 def run_curves(args: Curves) -> None:
     """Draw the curves and print the table."""
-    from goalward.experiments import curves
+    from goalward.pictures import curves
 
     loaded = curves.load(args.runs)
     curves.draw(loaded, args.out, force=args.force)
@@ -581,7 +581,7 @@ def run_digest(args: Digest) -> None:
 def run_quickstart(args: Quickstart) -> None:
     """Train, draw and sum up the quickstart."""
     with _heedless_output(), _stop_signals() as should_stop:
-        from goalward.experiments import quickstart
+        from goalward.lab import quickstart
 
         summary = quickstart.run(args.out, args.seed, quiet=args.json, should_stop=should_stop)
     if args.json:

@@ -126,7 +126,7 @@ def test_modules_of_the_docs_can_be_run_with_their_flags():
     assert ["benchmarks.learner"] in modules
     for name, *words in modules:
         module = importlib.import_module(name)
-        tyro.cli(module.Study if name == "goalward.experiments.depth" else module.Args, args=words)
+        tyro.cli(module.Study if name == "goalward.lab.depth" else module.Args, args=words)
 
 
 def test_make_targets_of_the_docs_exist():

@@ -13,7 +13,8 @@ from PIL import Image
 
 from goalward import cli, envs, machine, runs
 from goalward.errors import UserError
-from goalward.experiments import curves, depth, figures, quickstart
+from goalward.lab import depth, quickstart
+from goalward.pictures import curves, figures
 from goalward.policy import load_run
 
 

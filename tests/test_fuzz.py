@@ -19,7 +19,8 @@ import toy
 
 from goalward import checkpoint, contract, plan, policy, train
 from goalward.cli import main
-from goalward.experiments import figures, quickstart, render
+from goalward.lab import quickstart
+from goalward.pictures import figures, render
 
 SEED = int(os.environ.get("GOALWARD_FUZZ_SEED", "11"))
 CASES = int(os.environ.get("GOALWARD_FUZZ_CASES", "150"))

@@ -20,7 +20,7 @@ from goalward.envs.mujoco import engine
 from goalward.envs.mujoco import render as pictures
 from goalward.envs.mujoco.task import Marker, Start, Task, reach_spec
 from goalward.errors import MachineError, UserError
-from goalward.experiments import render
+from goalward.pictures import render
 from goalward.rollout import starter
 
 BALL = (0.1, 0.7, 0.2, 1.0)
@@ -402,9 +402,7 @@ def test_where_egl_fails_osmesa_draws_the_same(tmp_path):
 
 
 def test_importing_asks_for_no_graphics():
-    code = (
-        "import sys, goalward.envs.mujoco.render, goalward.experiments.render; print('OpenGL' in sys.modules)"
-    )
+    code = "import sys, goalward.envs.mujoco.render, goalward.pictures.render; print('OpenGL' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

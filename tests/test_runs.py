@@ -12,7 +12,7 @@ import toy
 from goalward import checkpoint, policy, runs, train
 from goalward.cli import main
 from goalward.errors import UserError
-from goalward.experiments import quickstart
+from goalward.lab import quickstart
 
 VERSIONS = {"env_version": 1, "eval_env_version": 1}
 

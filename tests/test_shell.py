@@ -19,7 +19,8 @@ import toy
 import goalward
 from goalward import cli, envs, machine, plan, policy, progress, runs, train
 from goalward.errors import MachineError, UserError
-from goalward.experiments import curves, figures, quickstart
+from goalward.lab import quickstart
+from goalward.pictures import curves, figures
 
 SOURCE = Path(cli.__file__).parent
 

@@ -14,8 +14,8 @@ from matplotlib.ticker import EngFormatter
 from goalward import machine, runs
 from goalward.config import TrainConfig
 from goalward.errors import UserError
-from goalward.experiments.figures import check_new, own_settings, tidy
-from goalward.experiments.tables import markdown
+from goalward.pictures.figures import check_new, own_settings, tidy
+from goalward.pictures.tables import markdown
 
 # What is drawn, from top to bottom: the metric and its label.
 MEASURES = {

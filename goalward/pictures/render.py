@@ -14,9 +14,9 @@ from goalward import envs, prng, runs
 from goalward.envs import core
 from goalward.envs.maze import Maze
 from goalward.errors import UserError
-from goalward.experiments import figures
-from goalward.experiments.figures import check_new
 from goalward.limits import INT32, check_number
+from goalward.pictures import figures
+from goalward.pictures.figures import check_new
 from goalward.policy import load_run
 from goalward.rollout import starter
 from goalward.train import Experiment, evaluation_keys, evaluator

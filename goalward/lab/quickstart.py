@@ -12,8 +12,8 @@ import numpy as np
 from goalward import machine, prng, runs
 from goalward.config import PRESETS, TrainConfig, from_dict
 from goalward.evaluate import summarise
-from goalward.experiments import figures
 from goalward.limits import SEEDS
+from goalward.pictures import figures
 from goalward.policy import load_run
 from goalward.progress import print_evaluation, print_summary, show
 from goalward.train import Experiment, Run, chance_level, evaluator, train

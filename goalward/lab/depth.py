@@ -1,7 +1,7 @@
 """A first look at depth: runs of several depths and seeds on one maze, their figures and their table.
 
-python -m goalward.experiments.depth runs/depth --train     # train what is missing, resume what was stopped
-python -m goalward.experiments.depth runs/depth --out docs/images
+python -m goalward.lab.depth runs/depth --train     # train what is missing, resume what was stopped
+python -m goalward.lab.depth runs/depth --out docs/images
 """
 
 import os
@@ -20,8 +20,8 @@ import tyro
 from matplotlib.figure import Figure
 
 from goalward import machine, runs
-from goalward.experiments import figures
-from goalward.experiments.tables import markdown
+from goalward.pictures import figures
+from goalward.pictures.tables import markdown
 from goalward.policy import load_run
 
 LAST = 5  # a run's score is the mean of its last evaluations, so many

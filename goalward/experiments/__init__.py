@@ -1,1 +1,0 @@
-"""What is done with runs: the quickstart, studies, and their figures."""
