@@ -52,7 +52,8 @@ class NetworkConfig:
     """Actor and critic networks."""
 
     depth: int = 4
-    """Dense layers inside residual blocks, for actor and critic; a multiple of block-size."""
+    """Dense layers inside residual blocks, for actor and critic; a multiple of block-size. Less than one block
+    is a plain stack of so many layers in all, without a skip."""
     actor_depth: int | None = None
     """Depth of the actor alone; by default `depth`."""
     critic_depth: int | None = None

@@ -38,7 +38,10 @@ LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 
 
 class Architecture(NamedTuple):
-    """Shape of a trunk. `depth` counts the Dense layers inside blocks, as the paper does."""
+    """Shape of a trunk. `depth` counts the Dense layers inside blocks, as the paper does.
+
+    Where it is less than one block it counts all but the head: they are a plain stack, without a skip.
+    """
 
     depth: int = 4
     width: int = 256
@@ -54,15 +57,15 @@ class Architecture(NamedTuple):
 
 
 def check_depth(depth: int, block_size: int, name: str = "depth") -> None:
-    """Raise `UserError`, with the nearest valid depths, unless `depth` is whole blocks."""
-    if depth >= 1 and block_size >= 1 and depth % block_size == 0:
+    """Raise `UserError`, with the nearest valid depths, unless `depth` is whole blocks or less than one."""
+    if 1 <= depth < block_size or (depth >= 1 and block_size >= 1 and depth % block_size == 0):
         return
     if block_size < 1:
         raise UserError(f"block_size is {block_size}; it must be at least 1")
     below = depth // block_size * block_size
-    nearest = [str(d) for d in (below, below + block_size) if d >= block_size] or [str(block_size)]
+    nearest = [str(below), str(below + block_size)] if depth > 0 else ["1", str(block_size)]
     raise UserError(
-        f"{name} is {depth}, which is not a positive multiple of block_size {block_size}; "
+        f"{name} is {depth}, which is neither a multiple of block_size {block_size} nor 1 to less than it; "
         f"use {name} {' or '.join(nearest)}, or another --block-size"
     )
 
@@ -131,12 +134,14 @@ class Trunk(eqx.Module):
     """
 
     stem: Layer
-    blocks: Layer  # leaves (N, S, …), scanned over N so that compile time does not grow with depth
+    blocks: Layer  # leaves (N, S, …), scanned over N so that compile time does not grow with depth; N may be 0
     head: Dense
     arch: Architecture = eqx.field(static=True)
 
     def __init__(self, in_dim: int, out_dim: int, arch: Architecture, key: PRNGKeyArray):
         check_depth(arch.depth, arch.block_size)
+        if arch.depth < arch.block_size:  # the stem and depth − 1 layers
+            arch = arch._replace(depth=arch.depth - 1, block_size=1, residual=False)
         stem_key, blocks_key, head_key = jax.random.split(key, 3)
         keys = jax.random.split(blocks_key, (arch.depth // arch.block_size, arch.block_size))
         self.stem = Layer(in_dim, arch, stem_key, arch.stem_bias)

@@ -86,9 +86,21 @@ def test_depth_counts_the_layers_in_blocks(depth, block_size):
     assert trunk.head.weight.shape == (8, OUT)
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_less_than_a_block_is_a_plain_stack(depth):
+    trunk = random_leaves(shape_of(Trunk, IN, OUT, SMALL._replace(depth=depth, block_size=4)))
+    layers = [trunk.stem.dense.weight, *trunk.blocks.dense.weight[:, 0]]
+    assert [layer.shape for layer in layers] == [(IN, 8), (8, 8), (8, 8)][:depth]
+    assert not trunk.arch.residual
+    np.testing.assert_allclose(call(trunk, X), unrolled(trunk, X), rtol=1e-4, atol=1e-5)
+    gradient = jax.grad(lambda trunk: jnp.sum(trunk(X)))(trunk)
+    assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
+    assert block_norms(trunk, gradient, X[None], "phi")["phi_branch_norm"].shape == (depth - 1,)
+
+
 @pytest.mark.parametrize(
     ("depth", "block_size", "nearest"),
-    [(-4, 4, "4"), (0, 4, "4"), (3, 4, "4"), (6, 4, "4 or 8"), (5, 2, "4 or 6"), (1000, 7, "994 or 1001")],
+    [(-4, 4, "1 or 4"), (0, 4, "1 or 4"), (6, 4, "4 or 8"), (5, 2, "4 or 6"), (1000, 7, "994 or 1001")],
 )
 def test_invalid_depth_names_the_nearest_valid_ones(depth, block_size, nearest):
     with pytest.raises(UserError, match=f"depth is {depth},.*use depth {nearest},"):
