@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks import textbook
 from benchmarks.timing import best_seconds, seconds
-from goalward import config, replay, train
+from goalward import config, presets, replay, train
 from goalward.rollout import collector, compiled
 from goalward.types import Batch, Trajectory
 
@@ -63,7 +63,7 @@ def build(args: Args) -> train.Experiment:
         "buffer_rows": args.buffer_rows, "prefill_rows": args.buffer_rows,
         "network": {"depth": args.depth, "width": args.width},
     }  # fmt: skip
-    return train.build(config.from_dict(config.merge(config.PRESETS["paper"], sizes), "benchmarks.iteration"))
+    return train.build(config.from_dict(config.merge(presets.load("paper"), sizes), "benchmarks.iteration"))
 
 
 def ours(experiment: train.Experiment, run: train.Run) -> Method:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import tyro
 
-from goalward import config, train
+from goalward import config, presets, train
 
 SIZES = {
     "env_settings": {"episode_length": 20},
@@ -39,7 +39,7 @@ def settings(env: str, epochs: int) -> config.TrainConfig:
         "epochs": epochs,
         "total_env_steps": 40 * (epochs + 2),
     }
-    return config.from_dict(config.merge(config.PRESETS["paper"], sizes), "benchmarks.memory")
+    return config.from_dict(config.merge(presets.load("paper"), sizes), "benchmarks.memory")
 
 
 def measure(env: str, epochs: int) -> float:

@@ -20,14 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 import tyro
 
 import goalward
-from goalward.config import (
-    Settings,
-    TrainConfig,
-    check_together,
-    from_dict,
-    merge,
-    preset,
-)
+from goalward import presets
+from goalward.config import Settings, TrainConfig, check_together, from_dict, merge
 from goalward.errors import DivergedError, MachineError, UserError
 from goalward.limits import INT32, check_number
 
@@ -297,10 +291,21 @@ def _defaults(first: Train | Plan) -> Train | Plan:
     if isinstance(first, Train) and first.resume is not None:
         return Train(resume=first.resume, settings=runs.load_config(first.resume))
     given = runs.current(runs.read_settings(first.config), first.config) if first.config else {}
-    env = first.settings.env or given.get("env") or ""
-    values = merge({"env": ""}, preset(first.preset, str(env)))
+    values = merge({"env": ""}, _preset(first.preset, first.settings.env or given.get("env")))
     source = str(first.config or f"preset {first.preset}")
     return type(first)(settings=from_dict(merge(values, given), source))
+
+
+def _preset(name: str, env: Any) -> dict[str, Any]:
+    """The settings of a preset. The laptop's is the environment's own; where none is named, it is empty."""
+    if name != "laptop":
+        return presets.load(name)
+    if not env or not isinstance(env, str):  # what is no name is refused with the other settings
+        return {}
+    start_jax()  # environments are made with it
+    from goalward import envs
+
+    return presets.load(envs.preset(env))
 
 
 def run_train(args: Train) -> None:

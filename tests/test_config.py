@@ -13,16 +13,14 @@ import pytest
 import toy
 
 import goalward
-from goalward import cli
+from goalward import cli, envs, presets
 from goalward.config import (
-    PRESETS,
     CRLConfig,
     NetworkConfig,
     TrainConfig,
     check_together,
     from_dict,
     merge,
-    preset,
 )
 from goalward.errors import UserError
 
@@ -109,14 +107,31 @@ def test_shares_of_the_actors_goals_are_of_one_batch():
         check_together(from_dict(merge(toy.SETTINGS, both), "test"))
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_are_valid_and_hold_only_settings(name):
-    config = from_dict(merge({"env": "point_u_maze"}, PRESETS[name]), name)
-    for part, values in {"": PRESETS[name], **{p: PRESETS[name].get(p, {}) for p in PARTS if p}}.items():
-        holder = getattr(config, part) if part else config
-        for key, value in values.items():
-            assert key in PARTS or getattr(holder, key) == value
+# The presets that commands name, and the environments that the others are of.
+NAMED = {"paper": ["point_u_maze", "ant"], "quickstart": ["point_u_maze"]}
+OWN = {}
+for env_name in [*envs.names(), "point_u4_maze_gen_1f2f", "ant_u4_maze_gen_1f2f"]:
+    OWN.setdefault(envs.preset(env_name), []).append(env_name)
+
+
+def test_every_environment_has_its_preset_and_every_preset_is_of_something():
+    assert sorted([*NAMED, *OWN]) == presets.names()
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_a_preset_is_a_configuration_of_its_environments(name):
+    values = presets.load(name)
+    env = (NAMED | OWN)[name][-1]
+    config = from_dict(merge({"env": env}, values), name)
+    assert merge(asdict(config), values) == asdict(config)
     check_together(config)
+    envs.make(env, config.env_settings)
+
+
+@pytest.mark.parametrize("name", ["laptop", "", "../presets/ant", "ant.toml"])
+def test_an_unknown_preset_is_told_with_those_there_are(name):
+    with pytest.raises(UserError, match=f"unknown preset '{re.escape(name)}'; the presets are ant, mujoco, "):
+        presets.load(name)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +334,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_preset(tmp_path, name, te
     path = tmp_path / name
     path.write_text(text)
     words = ["point_u_maze", *written.format(path).split(), "--preset", "paper", "--depth", 12, "--epochs", 3]
-    config, paper = parse(*words), PRESETS["paper"]
+    config, paper = parse(*words), presets.load("paper")
     assert (config.network.depth, config.epochs) == (12, 3)  # flags
     assert (config.num_envs, config.network.width) == (7, 9)  # the file
     assert (config.batch_size, config.buffer_rows) == (paper["batch_size"], paper["buffer_rows"])
@@ -335,7 +350,7 @@ def test_of_a_flag_that_is_given_twice_the_last_wins(tmp_path):
     both = ["--config", tmp_path / "a.json", f"--config={tmp_path / 'b.json'}"]
     words = ["point_u_maze", *both, "--preset=laptop", "--preset", "paper", "--residual", "--no-residual"]
     config = parse(*words)
-    assert (config.num_envs, config.seed, config.batch_size) == (9, 3, PRESETS["paper"]["batch_size"])
+    assert (config.num_envs, config.seed, config.batch_size) == (9, 3, presets.load("paper")["batch_size"])
     assert not config.network.residual
     assert parse("point_u_maze", *both, "--config", tmp_path / "a.json").num_envs == 7
 
@@ -351,21 +366,21 @@ def test_a_file_may_be_the_configuration_of_another_run(tmp_path):
 @pytest.mark.parametrize(
     ("line", "env", "name"),
     [
-        ("ant --depth 8", "ant", "laptop_open_ant"),
-        ("--depth 8 ant", "ant", "laptop_open_ant"),
-        ("--remat --no-layer-norm ant_push", "ant_push", "laptop_ant"),
-        ("--env-settings episode_length=9 start_noise=0 --seed 3 ant_u_maze", "ant_u_maze", "laptop_ant"),
-        ("--seed=3 --preset laptop point_u_maze", "point_u_maze", "laptop"),
-        ("arm_reach", "arm_reach", "laptop_mujoco"),
+        ("ant --depth 8", "ant", "open_ant"),
+        ("--depth 8 ant", "ant", "open_ant"),
+        ("--remat --no-layer-norm ant_push", "ant_push", "ant"),
+        ("--env-settings episode_length=9 start_noise=0 --seed 3 ant_u_maze", "ant_u_maze", "ant"),
+        ("--seed=3 --preset laptop point_u_maze", "point_u_maze", "point"),
+        ("arm_reach", "arm_reach", "mujoco"),
         ("arm_reach --preset paper", "arm_reach", "paper"),
     ],
 )
-def test_the_laptop_preset_is_that_of_the_kind_of_environment(line, env, name):
+def test_the_laptop_preset_is_the_environments_own(line, env, name):
     config = parse(*line.split())
-    expected = from_dict(merge({"env": env}, PRESETS[name]), name)
+    expected = from_dict(merge({"env": env}, presets.load(name)), name)
     for field in ("env", "num_envs", "buffer_rows", "random_shift", "crl", "steps_per_goal"):
         assert getattr(config, field) == getattr(expected, field)
-    assert preset("paper" if name == "paper" else "laptop", env) == PRESETS[name]
+    assert parse() == TrainConfig(""), "where no environment is named"
 
 
 def test_a_config_file_names_the_environment_too(tmp_path):

@@ -46,7 +46,8 @@ def test_starts_and_goals_of_a_maze_lie_on_free_cells(name):
 
 
 def test_results_do_not_depend_on_the_number_of_threads():
-    task = TASKS["ant_u_maze"][0]("ant_u_maze", parse(TASKS["ant_u_maze"][1], "ant_u_maze", SHORT))
+    entry = TASKS["ant_u_maze"]
+    task = entry.build("ant_u_maze", parse(entry.settings, "ant_u_maze", SHORT))
     looks = []
     for threads in (1, 2, 5):
         env = engine.make(task, threads)

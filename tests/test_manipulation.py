@@ -102,8 +102,8 @@ def actions_for(points, targets=CUBE_TARGETS, look=None) -> np.ndarray:
 
 def build(name: str):
     """A task with its default settings."""
-    make, settings = TASKS[name]
-    return make(name, settings)
+    entry = TASKS[name]
+    return entry.build(name, entry.settings)
 
 
 @functools.cache
@@ -294,7 +294,7 @@ def test_corners_and_centre_of_the_goals_are_in_reach(name):
         rest = np.full((WORLDS, stage.env.spec.action_dim - 4), CLOSED)
         stage.take(np.append(actions, rest, axis=1), chunks=8)
     place = stage.obs[:, 7:10] if name == "arm_reach" else stage.obs[:, PLACE]
-    far = np.linalg.norm(place - filled, axis=-1) >= TASKS[name][1].goal_threshold
+    far = np.linalg.norm(place - filled, axis=-1) >= TASKS[name].settings.goal_threshold
     assert {point for point, is_far in zip(filled, far, strict=True) if is_far} == BEYOND.get(name, set())
 
 
@@ -467,8 +467,7 @@ def test_settings_out_of_range_are_named(field, value):
 
 
 def test_settings_are_in_force():
-    make, _ = TASKS["arm_reach"]
-    spec = make("arm_reach", ArmSettings(episode_length=7, goal_threshold=0.2)).spec
+    spec = TASKS["arm_reach"].build("arm_reach", ArmSettings(episode_length=7, goal_threshold=0.2)).spec
     assert spec.episode_length == 7
     assert bool(spec.success(jnp.array([0.0, 0.0, 0.19]), jnp.zeros(3)))
     assert not bool(spec.success(jnp.array([0.0, 0.0, 0.21]), jnp.zeros(3)))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tensorboardX.proto.event_pb2 import Event
 
-from goalward import checkpoint, runs, train
-from goalward.config import PRESETS, TrainConfig, from_dict, merge
+from goalward import checkpoint, presets, runs, train
+from goalward.config import TrainConfig, from_dict, merge
 
 # Three iterations an epoch, each of 4 · 10 environment steps and 2 updates, after a prefill of two rounds.
 SETTINGS = {
@@ -49,7 +49,7 @@ train.compile_programs = _compile_once
 
 def config(**changes) -> TrainConfig:
     """What `goalward train` makes of `words()`, with some settings changed; a part's as a mapping."""
-    return from_dict(merge(PRESETS["laptop"], merge(SETTINGS, changes)), "toy")
+    return from_dict(merge(presets.load("point"), merge(SETTINGS, changes)), "toy")
 
 
 def epochs(number: int, **changes) -> TrainConfig:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from goalward.envs import maze, point
-from goalward.envs.core import Env
+from goalward.envs.core import Entry, Env
 from goalward.envs.settings import parse
 from goalward.errors import MachineError, UserError
 
@@ -39,29 +39,40 @@ def make(name: str, settings: Mapping[str, Any] | None = None) -> Env:
 
     Raises `UserError` for an unknown name, and for a setting that is unknown or out of range.
     """
-    settings = settings or {}
+    entry = _entry(name)
+    built = entry.build(name, parse(entry.settings, name, settings or {}))
+    return built if isinstance(built, Env) else _mujoco().engine.make(built)
+
+
+def _entry(name: str) -> Entry:
+    """What is known of an environment before it is built. Raises `UserError` for an unknown name."""
     family, _, layout = name.partition("_")
-    if family == "point" and (layout in maze.GRIDS or "_maze_gen_" in layout):
-        return point.make(name, maze.parse(layout), parse(point.PointSettings(), name, settings))
-    if name in _mujoco().TASKS or (family == "ant" and "_maze_gen_" in layout):
-        return _mujoco().make(name, parse(default_settings(name), name, settings))
+    is_split = "_maze_gen_" in layout
+    if family == "point" and (layout in maze.GRIDS or is_split):
+        return point.ENTRY
+    tasks = _mujoco().TASKS
+    if family == "ant" and is_split:
+        return tasks["ant_u_maze"]
+    if name in tasks:
+        return tasks[name]
     near = difflib.get_close_matches(name, names(), n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "`goalward envs` lists them all"
     raise UserError(f"unknown environment {name!r}; {hint}")
 
 
 def default_settings(name: str) -> Any:
-    """The settings dataclass of an environment that exists, with its defaults."""
-    if name.startswith("point_"):
-        return point.PointSettings()
-    tasks = _mujoco().TASKS
-    return tasks[name if name in tasks else "ant_u_maze"][1]
+    """The settings dataclass of an environment, with its defaults. Raises `UserError` for an unknown name."""
+    return _entry(name).settings
+
+
+def preset(name: str) -> str:
+    """The preset an environment is learned with on a laptop. Raises `UserError` for an unknown name."""
+    return _entry(name).preset
 
 
 def summary(name: str) -> str:
-    """What is to be done in an environment that exists: the docstring of what builds it, to its first stop."""
-    build = point.make if name.startswith("point_") else _mujoco().builder(name)
-    return re.split("[.:;]", build.__doc__ or "")[0]
+    """What is to be done in an environment: the docstring of what builds it, to its first stop."""
+    return re.split("[.:;]", _entry(name).build.__doc__ or "")[0]
 
 
 def describe() -> list[dict[str, Any]]:

@@ -55,6 +55,14 @@ class Env(NamedTuple):
     version: int = 1
 
 
+class Entry(NamedTuple):
+    """What is known of an environment before it is built."""
+
+    build: Callable[[str, Any], Any]  # (name, settings) -> `Env`, or the `Task` that an engine makes one of
+    settings: Any  # a dataclass, with its defaults
+    preset: str  # what it is learned with on a laptop, a file of `goalward.presets`
+
+
 class Worlds(NamedTuple):
     """N running episodes, leaves (N, …)."""
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from goalward.envs.core import Env
-from goalward.envs.maze import Maze
+from goalward.envs import maze as mazes
+from goalward.envs.core import Entry, Env
 from goalward.envs.settings import LARGEST, LONGEST, check
 from goalward.types import EnvSpec
 
@@ -52,12 +52,13 @@ class PointState(NamedTuple):
     velocity: Array  # (2,)
 
 
-def make(name: str, maze: Maze, settings: PointSettings) -> Env:
-    """Slide to a cell of a maze. The layout is a point maze's.
+def make(name: str, settings: PointSettings) -> Env:
+    """Slide to a cell of a maze. The layout is what follows "point_" in the name.
 
     Observation: position (2), then velocity (2) with inertia, centred and scaled to about ± 2.
     Goal: position (2) in the same frame. Action (2): velocity, or acceleration with inertia, over its limit.
     """
+    maze = mazes.parse(name.removeprefix("point_"))
     scale = OBSERVED_HALF_EXTENT / maze.half_extent()  # observed units a cell
     centre = jnp.asarray(maze.centre_xy(), jnp.float32)
     walls = jnp.asarray(maze.walls)
@@ -100,12 +101,12 @@ def make(name: str, maze: Maze, settings: PointSettings) -> Env:
     return Env(name, spec, reset, step, observe, lambda _: jnp.zeros((), bool), maze, to_maze_cells)
 
 
-def to_cells(maze: Maze, position: np.ndarray) -> np.ndarray:
+def to_cells(maze: mazes.Maze, position: np.ndarray) -> np.ndarray:
     """Observed positions (…, 2) as (row, column) in cells."""
     return position * (maze.half_extent() / OBSERVED_HALF_EXTENT) + maze.centre_xy()
 
 
-def from_cells(maze: Maze, cells: np.ndarray) -> np.ndarray:
+def from_cells(maze: mazes.Maze, cells: np.ndarray) -> np.ndarray:
     """(row, column) in cells (…, 2) as observed positions, or goals."""
     return (cells - maze.centre_xy()) * (OBSERVED_HALF_EXTENT / maze.half_extent())
 
@@ -126,3 +127,6 @@ def _stop(old: Array, new: Array, is_wall) -> Array:
     """`new`, or the near side of the border between the two cells when `new` lies in a wall."""
     border = jnp.round(old) + jnp.sign(new - old) * (0.5 - WALL_GAP)
     return jnp.where(is_wall(_cell(new)), border, new)
+
+
+ENTRY = Entry(make, PointSettings(), "point")  # of every layout

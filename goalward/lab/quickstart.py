@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from goalward import machine, prng, runs
-from goalward.config import PRESETS, TrainConfig, from_dict
+from goalward import machine, presets, prng, runs
+from goalward.config import TrainConfig, from_dict
 from goalward.evaluate import summarise
 from goalward.limits import SEEDS
 from goalward.pictures import figures
@@ -32,7 +32,7 @@ PICTURES = ("learning_curve.png", "distance.png", "trajectories.png", "animation
 
 def config(seed: int) -> TrainConfig:
     """Settings of the quickstart."""
-    return replace(from_dict(PRESETS["quickstart"], "preset quickstart"), seed=seed)
+    return replace(from_dict(presets.load("quickstart"), "preset quickstart"), seed=seed)
 
 
 def run(

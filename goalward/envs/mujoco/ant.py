@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from goalward.envs import maze as mazes
+from goalward.envs.core import Entry
 from goalward.envs.mujoco import models
 from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
 from goalward.envs.settings import LARGEST, LONGEST, check
@@ -312,12 +313,12 @@ def _add_slider(
         )
 
 
-TASKS: dict[str, tuple[Callable[[str, Any], Task], Any]] = {
-    "ant": (ant, AntSettings()),
-    "ant_random_start": (ant_random_start, AntSettings()),
-    "ant_ball": (ant_ball, AntBallSettings()),
-    "ant_push": (ant_push, AntPlaceSettings()),
-    "ant_ball_maze": (ant_ball_maze, AntMazeSettings()),
-    "ant_ball_big_maze": (ant_ball_maze, AntMazeSettings()),
-    **{f"ant_{layout}": (ant_maze, AntMazeSettings()) for layout in mazes.GRIDS},
+TASKS = {
+    "ant": Entry(ant, AntSettings(), "open_ant"),
+    "ant_random_start": Entry(ant_random_start, AntSettings(), "open_ant"),
+    "ant_ball": Entry(ant_ball, AntBallSettings(), "open_ant"),
+    "ant_push": Entry(ant_push, AntPlaceSettings(), "ant"),
+    "ant_ball_maze": Entry(ant_ball_maze, AntMazeSettings(), "ant"),
+    "ant_ball_big_maze": Entry(ant_ball_maze, AntMazeSettings(), "ant"),
+    **{f"ant_{layout}": Entry(ant_maze, AntMazeSettings(), "ant") for layout in mazes.GRIDS},
 }

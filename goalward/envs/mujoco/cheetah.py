@@ -3,9 +3,7 @@
 Observation (18): position, pitch and joint angles (9), their velocities (9). Goal: x in m. Action (6): torques.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +11,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from goalward.envs.core import Entry
 from goalward.envs.mujoco import models
 from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
 from goalward.envs.settings import LARGEST, LONGEST, check
@@ -71,4 +70,4 @@ def cheetah(name: str, settings: CheetahSettings) -> Task:
     return Task(name, model, SUBSTEPS, spec, reset, observe, markers, version=VERSION)
 
 
-TASKS: dict[str, tuple[Callable[[str, Any], Task], Any]] = {"cheetah": (cheetah, CheetahSettings())}
+TASKS = {"cheetah": Entry(cheetah, CheetahSettings(), "mujoco")}

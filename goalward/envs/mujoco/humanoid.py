@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from goalward.envs import maze as mazes
+from goalward.envs.core import Entry
 from goalward.envs.mujoco import models
 from goalward.envs.mujoco.ant import direction, pair_drawer
 from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
@@ -166,7 +167,7 @@ def _task(
     )
 
 
-TASKS: dict[str, tuple[Callable[[str, Any], Task], Any]] = {
-    "humanoid": (humanoid, HumanoidSettings()),
-    **{f"humanoid_{layout}": (humanoid_maze, HumanoidMazeSettings()) for layout in GRIDS},
+TASKS = {
+    "humanoid": Entry(humanoid, HumanoidSettings(), "mujoco"),
+    **{f"humanoid_{layout}": Entry(humanoid_maze, HumanoidMazeSettings(), "mujoco") for layout in GRIDS},
 }

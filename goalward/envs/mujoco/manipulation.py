@@ -12,7 +12,7 @@ scaling-crl, which builds on it; what differs says why.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from goalward.envs.core import Entry
 from goalward.envs.mujoco import models, panda
 from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
 from goalward.envs.settings import LARGEST, LONGEST, check
@@ -371,8 +372,8 @@ def _add_square(
     )
 
 
-TASKS: dict[str, tuple[Callable[[str, Any], Task], Any]] = {
-    "arm_reach": (arm_reach, ArmSettings()),
-    "arm_grasp": (arm_grasp, ArmSettings(goal_threshold=0.05)),
-    **dict.fromkeys(PLACES, (arm_cube, ArmSettings())),
+TASKS = {
+    "arm_reach": Entry(arm_reach, ArmSettings(), "mujoco"),
+    "arm_grasp": Entry(arm_grasp, ArmSettings(goal_threshold=0.05), "mujoco"),
+    **dict.fromkeys(PLACES, Entry(arm_cube, ArmSettings(), "mujoco")),
 }

@@ -4,9 +4,7 @@ Observation: joint angles (7), position of the arm's tip (3), of each cylinder (
 Goal: positions of the cylinders in m, whose z never changes. Action (7): torques.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +12,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from goalward.envs.core import Entry
 from goalward.envs.mujoco import models
 from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
 from goalward.envs.settings import LARGEST, LONGEST, check
@@ -147,8 +146,8 @@ def _model(objects: int) -> mujoco.MjModel:
     return spec.compile()
 
 
-TASKS: dict[str, tuple[Callable[[str, Any], Task], Any]] = {
-    "pusher_easy": (pusher, PusherSettings()),
-    "pusher_hard": (pusher, PusherSettings()),
-    "pusher2": (pusher2, PusherSettings()),
+TASKS = {
+    "pusher_easy": Entry(pusher, PusherSettings(), "mujoco"),
+    "pusher_hard": Entry(pusher, PusherSettings(), "mujoco"),
+    "pusher2": Entry(pusher2, PusherSettings(), "mujoco"),
 }

@@ -4,9 +4,7 @@ Observation (10): cosines and sines of both angles (4), position (3) and velocit
 never changes. Goal: position of the fingertip in m. Action (2): torques.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +12,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from goalward.envs.core import Entry
 from goalward.envs.mujoco import models
 from goalward.envs.mujoco.ant import direction
 from goalward.envs.mujoco.task import Marker, Physics, Start, Task, reach_spec
@@ -78,4 +77,4 @@ def reacher(name: str, settings: ReacherSettings) -> Task:
     )
 
 
-TASKS: dict[str, tuple[Callable[[str, Any], Task], Any]] = {"reacher": (reacher, ReacherSettings())}
+TASKS = {"reacher": Entry(reacher, ReacherSettings(), "mujoco")}
