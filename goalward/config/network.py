@@ -1,0 +1,57 @@
+"""Settings of the networks."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from goalward.config.values import check
+from goalward.limits import INT32
+
+_WHOLE = (1, INT32)
+_RANGES = {
+    "depth": _WHOLE, "actor_depth": _WHOLE, "critic_depth": _WHOLE, "width": _WHOLE, "actor_width": _WHOLE,
+    "critic_width": _WHOLE, "block_size": _WHOLE, "unroll": (1, 1_000),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Actor and critic networks."""
+
+    depth: int = 4
+    """Dense layers inside residual blocks, for actor and critic; a multiple of block-size. Less than one block
+    is a plain stack of so many layers in all, without a skip."""
+    actor_depth: int | None = None
+    """Depth of the actor alone; by default `depth`."""
+    critic_depth: int | None = None
+    """Depth of both encoders alone; by default `depth`."""
+    width: int = 64
+    """Units of each hidden layer, for actor and critic."""
+    actor_width: int | None = None
+    """Width of the actor alone; by default `width`."""
+    critic_width: int | None = None
+    """Width of both encoders alone; by default `width`."""
+    block_size: int = 4
+    """Layers that one skip connection spans."""
+    residual: bool = True
+    """Add each block's input to its output."""
+    residual_scale: Literal["one", "inverse_sqrt_blocks", "inverse_blocks"] = "one"
+    """Multiply what each block adds. One is the paper's; from a few hundred layers on, the actor's first
+    actions are then at their bounds, which inverse_blocks mends (docs/performance.md)."""
+    layer_norm: bool = True
+    """Normalise after each Dense layer."""
+    activation: Literal["swish", "relu", "gelu", "elu", "tanh"] = "swish"
+    """Non-linearity after each normalisation."""
+    stem_bias: bool = False
+    """Draw the first layer's biases like its weights. At zero, its LayerNorm lets through only the
+    direction of an input, not its length, which is much of what a position of two numbers says."""
+    remat: bool = False
+    """Keep only block inputs and compute the rest again in the backward pass: a fifth of the memory for
+    activations, a third more arithmetic."""
+    unroll: int = 1
+    """Blocks unrolled in each step of the scan over blocks. Time to compile grows with it; 1 was fastest where
+    it was measured (docs/performance.md)."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Type of the factors of the trunks' matrix products; bfloat16 is for accelerators."""
+
+    def __post_init__(self):
+        check(self, _RANGES)

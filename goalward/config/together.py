@@ -1,0 +1,53 @@
+"""Settings that go together, or do not: each of them may be in its range."""
+
+from goalward.config.train import TrainConfig
+from goalward.errors import UserError
+from goalward.limits import INT32
+
+
+def check_together(config: TrainConfig) -> None:
+    """Raise `UserError` for numbers that do not go together, each of which may be in its range."""
+    random, commanded = config.crl.actor_random_goals, config.crl.actor_commanded_goals
+    if random + commanded > 1:
+        raise UserError(
+            f"actor_random_goals is {random} and actor_commanded_goals {commanded}; they are shares of one "
+            "batch, together at most 1"
+        )
+    _check_length(config)
+    if config.buffer_gb is None:
+        _check_buffer(config)
+
+
+def _check_length(config: TrainConfig) -> None:
+    if config.iterations < config.epochs:
+        prefill, least = config.prefill_rounds, config.prefill_rounds + config.epochs
+        remedies = [f"--epochs {config.iterations}"] if config.iterations > 0 else []
+        total = least * config.steps_per_round
+        remedies.append(f"--total-env-steps {total}" if total <= INT32 else "smaller num_envs")
+        raise UserError(
+            f"epochs is {config.epochs}, but total_env_steps {config.total_env_steps} are "
+            f"{max(0, config.iterations)} iterations of {config.steps_per_round} (num_envs × "
+            f"steps_per_iteration) after {prefill * config.steps_per_round} of prefill; use "
+            + " or ".join(remedies)
+        )
+    most = INT32 // config.iterations  # updates are counted by 32 bits
+    if config.updates_per_iteration > most:
+        raise UserError(
+            f"updates_per_iteration is {config.updates_per_iteration}; for {config.iterations} iterations "
+            f"it must lie in 1 … {most:,}"
+        )
+
+
+def _check_buffer(config: TrainConfig) -> None:
+    for name in ("steps_per_iteration", "prefill_rows"):
+        if getattr(config, name) > config.buffer_rows:
+            raise UserError(
+                f"{name} is {getattr(config, name)}, more than buffer_rows {config.buffer_rows}; "
+                f"raise --buffer-rows or lower --{name.replace('_', '-')}"
+            )
+    rows = config.num_envs * config.buffer_rows
+    if config.batch_size > rows:
+        raise UserError(
+            f"batch_size is {config.batch_size}, larger than the replay buffer of {rows} rows "
+            f"({config.num_envs} worlds × {config.buffer_rows}); lower --batch-size or raise --buffer-rows"
+        )
