@@ -55,7 +55,7 @@ def _parse_fields(kind: Any, value: Any, source: str, path: str, whole: Any) -> 
     hints, prefix = get_type_hints(kind), f"{path}." if path else ""
     for name in value:
         if name not in hints:
-            known = {leaf.rpartition(".")[2]: leaf for leaf in _names(whole)}
+            known = {leaf.rpartition(".")[2]: leaf for leaf in names(whole)}
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {known[near[0]]!r}? The" if near else "the"
             raise UserError(
@@ -88,12 +88,12 @@ def _parse_value(kind: Any, value: Any, source: str, path: str) -> Any:
     return value
 
 
-def _names(kind: Any, prefix: str = "") -> list[str]:
+def names(kind: Any, prefix: str = "") -> list[str]:
     """All settings of a configuration, those of its parts with a dot."""
-    names = []
+    found = []
     for name, hint in get_type_hints(kind).items():
-        names += _names(hint, f"{name}.") if dataclasses.is_dataclass(hint) else [prefix + name]
-    return names
+        found += names(hint, f"{name}.") if dataclasses.is_dataclass(hint) else [prefix + name]
+    return found
 
 
 def _has_no_default(entry: dataclasses.Field) -> bool:

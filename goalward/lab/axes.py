@@ -1,0 +1,206 @@
+"""The runs of a study: its axes, and a trial for each combination of their points."""
+
+import itertools
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from goalward import envs, presets
+from goalward.config import TrainConfig, check_together, from_dict, merge
+from goalward.config.values import names
+from goalward.errors import UserError
+from goalward.lab import claims
+from goalward.lab.source import Source, mapping
+
+LONGEST_NAME = 120  # characters in the name of a run directory
+
+
+class Point(NamedTuple):
+    """A value of an axis: its label, and the settings that it stands for, nested."""
+
+    label: str
+    settings: dict[str, Any]
+
+
+class Axis(NamedTuple):
+    """What is varied."""
+
+    name: str
+    points: tuple[Point, ...]
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of all points."""
+        return [point.label for point in self.points]
+
+
+class Trial(NamedTuple):
+    """One run of a study."""
+
+    name: str  # of its run directory, such as depth=4,seed=0
+    labels: dict[str, str]  # by axis
+    config: TrainConfig
+    words: tuple[str, ...]  # of the command that starts it, without --out
+
+
+def runs(
+    document: Mapping[str, Any], over: Mapping[str, Any], source: Source
+) -> tuple[tuple[Axis, ...], tuple[Trial, ...]]:
+    """Axes of a study at a scale, and a trial for each combination of points; one seed of all comes first.
+
+    `over` is what the scale says in place of the document. Raises `UserError` for what a run cannot be.
+    """
+    base: dict[str, Any] = {}
+    axes: dict[str, Axis] = {}
+    for values, where in ((document, ()), (over, ("scales", source.scale))):
+        settings = mapping(values, "base", source, where)
+        _check_settings(settings, source, (*where, "base"))
+        base = merge(base, _nested(settings))
+        for name, points in mapping(values, "axes", source, where).items():
+            axis = _axis(name, points, source, (*where, "axes", name))
+            axes[axis.name] = axis
+    seed = axes.pop("seed", Axis("seed", (Point("0", {"seed": 0}),)))
+    axes["seed"] = seed
+    trials = []
+    for point, *points in itertools.product(
+        seed.points, *(axis.points for axis in axes.values() if axis != seed)
+    ):
+        chosen = [*points, point]
+        labels = {name: point.label for name, point in zip(axes, chosen, strict=True)}
+        settings = base
+        for point in chosen:
+            settings = merge(settings, point.settings)
+        trials.append(_trial(labels, settings, source))
+    _check_names([trial.name for trial in trials], source)
+    return tuple(axes.values()), tuple(trials)
+
+
+def _check_names(names: Sequence[str], source: Source) -> None:
+    twice = [name for name, number in Counter(names).items() if number > 1]
+    if twice:
+        raise source.error(["axes"], f"two runs would be named {twice[0]!r}; give their points other labels")
+
+
+def _trial(labels: Mapping[str, str], settings: Mapping[str, Any], source: Source) -> Trial:
+    name = ",".join(f"{axis}={label}" for axis, label in labels.items())
+    settings = dict(settings)
+    start, env = settings.pop("preset", "laptop"), settings.get("env")
+    if not isinstance(env, str):
+        raise source.error(["base"], "env is missing; name the environment of the runs, here or as an axis")
+    try:
+        known = presets.load(envs.preset(env) if start == "laptop" else start)
+        config = from_dict(merge(known, settings), name)
+        check_together(config)
+    except UserError as error:
+        raise source.error(
+            ["axes"], f"the run {name} cannot be: {str(error).removeprefix(f'{name}: ')}"
+        ) from error
+    return Trial(_file_name(name), dict(labels), config, _words(start, settings, config))
+
+
+def _file_name(name: str) -> str:
+    """A name for a folder, unique among the trials of a study where `name` is."""
+    return re.sub(r"[^\w=,.+-]", "_", name)[:LONGEST_NAME]
+
+
+def _words(start: str, settings: Mapping[str, Any], config: TrainConfig) -> tuple[str, ...]:
+    """The command that trains with some settings over a preset."""
+    words = ["train", config.env]
+    if start != "laptop":
+        words += ["--preset", start]
+    for path, value in _leaves(settings):
+        flag = path[-1].replace("_", "-")
+        if path[0] == "env_settings":
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif path != ("env",):
+            words += [f"--{flag}", str(value)]
+    if "env_settings" in settings:
+        words += [
+            "--env-settings",
+            *(f"{name}={json.dumps(value)}" for name, value in config.env_settings.items()),
+        ]
+    return tuple(words)
+
+
+def _leaves(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*path, name))
+        else:
+            yield (*path, name), value
+
+
+def _check_settings(values: Mapping[str, Any], source: Source, where: tuple[str, ...]) -> None:
+    """Raise `UserError`, by line, for a setting that is unknown or has a value that it cannot have."""
+    for path, value in _leaves(values):
+        if path != ("preset",):
+            _check_setting(path, value, source, (*where, *path))
+        elif value not in ("laptop", "paper"):
+            raise source.error((*where, *path), f"preset is {value!r}; it must be laptop or paper")
+
+
+def _check_setting(path: Sequence[str], value: Any, source: Source, where: Sequence[str]) -> None:
+    """As `_check_settings`, of one setting by its dotted name or its own."""
+    try:
+        from_dict(merge({"env": ""}, _nested({".".join(path): value})), "")
+    except UserError as error:
+        raise source.error(where, str(error).removeprefix(": ")) from error
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by any of their names, as `config.from_dict` takes them."""
+    nested: dict[str, Any] = {}
+    for path, value in _leaves(values):
+        if path[0] == "preset":
+            nested["preset"] = value
+            continue
+        for name in reversed(_full(".".join(path)).split(".")):
+            value = {name: value}
+        nested = merge(nested, value)
+    return nested
+
+
+def _full(name: str) -> str:
+    """The dotted name of a setting, such as network.depth for depth; an unknown one as it is."""
+    if name.startswith("env_settings."):
+        return name
+    return {full.rpartition(".")[2]: full for full in names(TrainConfig)}.get(name, name)
+
+
+def _axis(name: str, values: Any, source: Source, where: tuple[str, ...]) -> Axis:
+    if isinstance(values, str):
+        values = _range(values, source, where)
+    if not isinstance(values, list) or not values:
+        raise source.error(where, f"axis {name} is {values!r}; it must be a list of values, or a range as 0..4")
+    points = tuple(_point(name, value, source, where) for value in values)
+    labels = [point.label for point in points]
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise source.error(
+            where, f"axis {name} has {twice[0]} twice; each of its points needs a label of its own"
+        )
+    return Axis(name.rpartition(".")[2], points)
+
+
+def _range(text: str, source: Source, where: tuple[str, ...]) -> list[int]:
+    found = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", text)
+    if not found or int(found[1]) > int(found[2]) or int(found[2]) - int(found[1]) > 10_000:
+        raise source.error(
+            where, f"axis {where[-1]} is {text!r}; a range is written as 0..4, both ends included"
+        )
+    return list(range(int(found[1]), int(found[2]) + 1))
+
+
+def _point(name: str, value: Any, source: Source, where: tuple[str, ...]) -> Point:
+    if not isinstance(value, Mapping):
+        _check_setting([name], value, source, where)
+        return Point(claims.label(value), _nested({name: value}))
+    settings = {key: item for key, item in value.items() if key != "label"}
+    if not isinstance(value.get("label"), str):
+        raise source.error(where, f'a point of axis {name} has no label; add label = "…", beside its settings')
+    _check_settings(settings, source, where)
+    return Point(value["label"], _nested(settings))

@@ -1,0 +1,194 @@
+"""Studies: what a file may say, which runs come of it, and how it is refused."""
+
+import itertools
+import tomllib
+
+import pytest
+
+from goalward.errors import UserError
+from goalward.lab import study
+from goalward.lab.source import line_of
+
+GOOD = """\
+question = "Does it matter?"
+
+[base]
+env = "point_u_maze"
+width = 16          # by its own name
+crl.discount = 0.9
+
+[axes]
+depth = [4, 8]
+"env_settings.step_size" = [0.1, 0.2]
+kind = [
+    { label = "plain", residual = false },
+    { label = "blocks", "network.residual" = true, block_size = 2 },
+]
+seed = "3..5"
+
+[measures]
+score = { kind = "final", metric = "success_rate" }
+arrival = { kind = "reached", metric = "success_rate", at_least = 0.5 }
+
+[prediction]
+text = "It does."
+success = "better(score(depth=8), score(depth=4)) and iqm(score(depth=8)) > 2 * mean(score(depth=4))"
+partly = "median(arrival(depth=8, kind='blocks')) < 1e5"
+
+[[figures]]
+kind = "curves"
+metric = "success_rate"
+by = "depth"
+
+[[published]]
+what = "a table"
+axis = "depth"
+values = { 4 = "1", 8 = "2" }
+
+[scales.laptop]
+
+[scales.smoke]
+base = { network = { width = 8 }, total_env_steps = 64_000, epochs = 2 }
+axes = { seed = [0] }
+prediction.success = "iqm(score(depth=4)) > 0"
+"""
+
+
+def built(text, scale="laptop", name="mine.toml"):
+    return study.build(tomllib.loads(text), "mine", study.Source(name, text, scale))
+
+
+def test_a_trial_for_each_combination_one_seed_of_all_first():
+    found = built(GOOD)
+    assert [axis.name for axis in found.axes] == ["depth", "step_size", "kind", "seed"]
+    assert [trial.labels["seed"] for trial in found.trials] == ["3"] * 8 + ["4"] * 8 + ["5"] * 8
+    names = [trial.name for trial in found.trials]
+    assert len(set(names)) == 24
+    assert names[0] == "depth=4,step_size=0.1,kind=plain,seed=3"
+    for trial in found.trials:
+        config, labels = trial.config, trial.labels
+        assert str(config.network.depth) == labels["depth"]
+        assert str(config.env_settings["step_size"]) == labels["step_size"]
+        assert str(config.seed) == labels["seed"]
+        assert config.network.residual == (labels["kind"] == "blocks")
+        assert config.network.block_size == (2 if labels["kind"] == "blocks" else 4)
+        assert (config.network.width, config.crl.discount) == (16, 0.9)
+        assert config.steps_per_goal == 25  # the preset's
+
+
+def test_a_scale_may_override_anything():
+    found = built(GOOD, "smoke")
+    assert len(found.trials) == 8
+    assert {trial.config.network.width for trial in found.trials} == {8}
+    assert {trial.config.crl.discount for trial in found.trials} == {0.9}
+    assert found.prediction is not None
+    assert found.prediction.success == "iqm(score(depth=4)) > 0"
+
+
+def test_a_document_gives_the_study_again():
+    found = built(GOOD)
+    again = study.from_document(found.document, found.name, found.scale)
+    assert again == found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "told"),
+    [
+        ("width = 16", "widht = 16", 5, "'widht'; did you mean 'network.width'"),
+        ("width = 16", "width = -1", 5, "width is -1"),
+        ("width = 16", 'width = "a"', 5, "network.width is 'a'; it must be of type int"),
+        ("crl.discount = 0.9", "crl.discuont = 0.9", 6, "unknown setting 'crl.discuont'"),
+        ('env = "point_u_maze"', 'env = "point_u_maz"', 8, "unknown environment 'point_u_maz'"),
+        ('env = "point_u_maze"\n', "", 3, "env is missing"),
+        ("depth = [4, 8]", "dpeth = [4, 8]", 9, "unknown setting 'dpeth'"),
+        ("depth = [4, 8]", 'depth = [4, "x"]', 9, "network.depth is 'x'"),
+        ("depth = [4, 8]", "depth = []", 9, "axis depth is []"),
+        ("depth = [4, 8]", "depth = [4, 4]", 9, "axis depth has 4 twice"),
+        ('label = "plain", ', "", 11, "no label"),
+        ("block_size = 2 }", "blok_size = 2 }", 13, "unknown setting 'blok_size'"),
+        ('"3..5"', '"5..3"', 15, "a range is written as 0..4"),
+        ('kind = "final"', 'kind = "fianl"', 18, "kind is 'fianl'"),
+        (", at_least = 0.5", "", 19, "at_least is missing"),
+        ('metric = "success_rate", at', 'metric = "sucess", at', 19, "metric is 'sucess'; it must be one of"),
+        ("depth=8), score(depth=4)) and", "depth=9), score(depth=4)) and", 23, "label of depth '9'"),
+        ("better(score", "beter(score", 23, "is not understood"),
+        ("median(arrival", "iqm(arrival", 24, "a time until a threshold"),
+        ('by = "depth"', 'by = "dept"', 29, "by is 'dept'; the axes are depth, step_size, kind, seed"),
+        ('kind = "curves"', 'kind = "curve"', 27, "kind is 'curve'"),
+        ('axis = "depth"', 'axis = "width"', 33, "axis is 'width'"),
+        ("[scales.laptop]", "[scales.laptop]\nbase = { depht = 4 }", 37, "unknown setting 'depht'"),
+        ("[scales.laptop]", '[scales.laptop]\nprediction.success = "iqm(x())"', 37, "unknown measure 'x'"),
+        ("[scales.laptop]", "[scales.laptop]\nsteps = 4", 37, "unknown entry 'steps' in scales.laptop"),
+        ('question = "Does it matter?"', 'qestion = "?"', 1, "'qestion'; did you mean 'question'"),
+        ('question = "Does it matter?"', "question = 4", 1, "question is 4; write a text"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_with_file_and_line(old, new, line, told):
+    assert old in GOOD
+    with pytest.raises(UserError) as caught:
+        built(GOOD.replace(old, new, 1))
+    assert str(caught.value).startswith(f"mine.toml:{line}: "), caught.value
+    assert told in str(caught.value)
+
+
+def test_unknown_names_of_studies_and_scales_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"there is no scale 'papper'; its scales are laptop, smoke"):
+        built(GOOD, "papper")
+    with pytest.raises(UserError, match="did you mean 'depth_point_u4'"):
+        study.load("depth_point_u", "smoke")
+    with pytest.raises(UserError, match=r"a\.toml cannot be read"):
+        study.load(str(tmp_path / "a.toml"), "smoke")
+    (tmp_path / "b.toml").write_text("question = ")
+    with pytest.raises(UserError, match=r"b\.toml is not valid TOML: Invalid value"):
+        study.load(str(tmp_path / "b.toml"), "smoke")
+
+
+def test_axes_in_words():
+    found = study.plain("point_u_maze", ["depth=4,8", "activation=relu", "seed=0..2"], {"width": 8})
+    assert [trial.name for trial in found.trials[:2]] == [
+        "depth=4,activation=relu,seed=0",
+        "depth=8,activation=relu,seed=0",
+    ]
+    assert len(found.trials) == 6
+    assert {trial.config.network.width for trial in found.trials} == {8}
+    for words, told in {"depth": "write a setting and its values", "dpth=4": "unknown setting 'dpth'"}.items():
+        with pytest.raises(UserError, match=told):
+            study.plain("point_u_maze", [words])
+
+
+def test_line_of_follows_tables_lists_and_inline_tables():
+    text = '[a.b]\nc = 1\n[[d]]\ne = 1\n[[d]]\n"x.y" = 2\ne = [\n  { f = 1 },\n  { g = 2 },\n]\n'
+    for path, line in {
+        ("a", "b", "c"): 2,
+        ("d", "0", "e"): 4,
+        ("d", "1", "e"): 7,
+        ("d", "1", "e", "g"): 9,
+    }.items():
+        assert line_of(text, path) == (line, len(path))
+    assert line_of(text, ("nothing",)) == (0, 0)
+    assert line_of(text, ("a", "b", "z")) == (1, 2)
+
+
+ALL = [
+    (name, scale)
+    for name in study.shipped()
+    for scale in tomllib.loads((study.SHIPPED / f"{name}.toml").read_text())["scales"]
+]
+
+
+@pytest.mark.parametrize(("name", "scale"), ALL)
+def test_studies_of_the_package_say_the_commands_of_their_runs(name, scale):
+    found = study.load(name, scale)
+    assert found.source
+    assert {"smoke", "laptop", "paper"} >= {scale}
+    for trial in itertools.chain(found.trials[:1], found.trials[-1:]):
+        words = list(trial.words)
+        assert words[0] == "train"
+        assert parsed(words[1:]) == trial.config
+
+
+def parsed(words):
+    from goalward import cli
+    from goalward.cli import Train
+
+    return cli.parse(Train, words, "goalward train").settings
