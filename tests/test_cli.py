@@ -16,7 +16,7 @@ import pytest
 import toy
 
 from goalward import checkpoint, cli, progress, runs, train
-from goalward.cli import main
+from goalward.cli import dispatch, main, process
 from goalward.errors import DivergedError, MachineError
 
 FIGURES = ("success_rate", "time_at_goal", "final_distance", "episodes")
@@ -74,9 +74,8 @@ def refused(command, tmp_path):
 def test_help_and_refusals_are_quick_and_load_no_jax():
     code = """
 import sys
-from goalward.cli import main
-commands = ("train", "plan", "eval", "envs", "check-env", "render", "curves", "digest", "quickstart")
-for words in (["--help"], *([name, "--help"] for name in commands), ["x"]):
+from goalward.cli import dispatch, main
+for words in (["--help"], *([name, "--help"] for name in dispatch.COMMANDS), ["x"]):
     try:
         main(words)
     except SystemExit as end:
@@ -87,14 +86,24 @@ print("loaded:", sorted({"jax", "equinox", "optax", "matplotlib", "mujoco"} & se
     line = [sys.executable, "-c", code]
     result = subprocess.run(line, capture_output=True, text=True, check=True, env=narrow)
     assert "loaded: []" in result.stdout
-    assert result.stdout.count("code 0") == 9
+    assert result.stdout.count("code 0") == len(dispatch.COMMANDS)
     assert result.stdout.count("code 2") == 1
-    for name in ("train", "plan", "eval", "envs", "check-env", "render", "curves", "digest", "quickstart"):
+    for name in dispatch.COMMANDS:
         assert f"\n  {name} " in result.stdout
     listed = result.stdout.split("code 0")[0].splitlines()
     lines = [line for line in result.stdout.splitlines() if not line.startswith("usage:")]  # the parser's own
     assert max(map(len, lines)) <= 80
     assert not any(line.startswith(" " * 15) for line in listed), "what is wrapped stands below what it goes on"
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_jax_takes_its_devices_before_a_command_that_says_so(monkeypatch, starts):
+    did = []
+    command = dispatch.COMMANDS["envs"]._replace(run=lambda args: did.append("run"), starts_jax=starts)
+    monkeypatch.setitem(dispatch.COMMANDS, "envs", command)
+    monkeypatch.setattr(process, "start_jax", lambda: did.append("start"))
+    main(["envs"])
+    assert did == ["start", "run"][not starts :]
 
 
 def test_the_version_is_told():
@@ -337,8 +346,7 @@ def test_training_prints_a_line_an_epoch(command, run):
 )  # fmt: skip
 def test_a_resume_goes_on_in_epochs_as_long_as_before_up_to_the_total(trained, words, total, epochs):
     line = [str(word) for word in ("--resume", trained, *words)]
-    args = cli.parse(cli.Train, line, "goalward train")
-    assert cli._config(args) == toy.config(total_env_steps=total, epochs=epochs)
+    assert cli.train.config(dispatch.parse("train", line)) == toy.config(total_env_steps=total, epochs=epochs)
 
 
 @pytest.mark.parametrize(
@@ -505,7 +513,7 @@ def test_a_profile_of_too_short_a_run_says_so(command, tmp_path):
 
 def test_compiled_programs_are_kept_in_the_users_cache_folder(tmp_path):
     """Or where JAX is told to keep them; where no folder can be made, nowhere."""
-    code = "from goalward.cli import use_compilation_cache; use_compilation_cache(); import jax; "
+    code = "from goalward.cli.process import use_compilation_cache; use_compilation_cache(); import jax; "
     code += "print(jax.config.values['jax_compilation_cache_dir'])"
     (tmp_path / "file").touch()
     places = {

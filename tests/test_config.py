@@ -13,7 +13,8 @@ import pytest
 import toy
 
 import goalward
-from goalward import cli, envs, presets
+from goalward import envs, presets
+from goalward.cli import dispatch
 from goalward.config import (
     CRLConfig,
     NetworkConfig,
@@ -321,7 +322,7 @@ def test_numbers_need_to_go_together_only_when_all_are_known(tmp_path):
 def parse(*words):
     """The settings that `goalward train` makes of some words."""
     words = [str(word) for word in words]
-    return cli.parse(cli.Train, words, "goalward train").settings
+    return dispatch.parse("train", words).settings
 
 
 JSON = '{"num_envs": 7, "network": {"width": 9, "depth": 8}, "env_settings": {"drag": 0.5}}'

@@ -11,6 +11,7 @@ import toy
 import tyro
 
 from goalward import cli, envs, runs
+from goalward.cli import dispatch
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -62,9 +63,8 @@ def code_words() -> set[str]:
 def parsed(monkeypatch, tmp_path):
     """Parse one line of the command line, where the files exist that the docs speak of; nothing is run."""
     seen = []
-    monkeypatch.setattr(
-        cli, "_COMMANDS", {name: (kind, seen.append) for name, (kind, _) in cli._COMMANDS.items()}
-    )
+    noted = {name: command._replace(run=seen.append) for name, command in dispatch.COMMANDS.items()}
+    monkeypatch.setattr(dispatch, "COMMANDS", noted)
     monkeypatch.setattr(runs, "load_config", lambda _: toy.config())
     monkeypatch.chdir(tmp_path)
     [example] = blocks((ROOT / "docs/settings.md").read_text(), "toml")
@@ -113,7 +113,7 @@ def test_commands_of_the_docs_can_be_typed(parsed):
     for line in lines:
         if line[0].isupper() or "--help" in line or line == ["--version"]:
             continue
-        if len(line) == 1 and line[0] in cli._COMMANDS:
+        if len(line) == 1 and line[0] in dispatch.COMMANDS:
             continue  # the name of a command, or one that needs no more
         try:
             parsed(line)

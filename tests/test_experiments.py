@@ -328,8 +328,8 @@ def test_the_studys_commands_are_commands(trained, tmp_path):
     for number, seed in ((4, 0), (32, 3)):
         python, *module, name = (words := depth.command(study, number, seed))[:4]
         assert (Path(python).is_file(), module, name) == (True, ["-m", "goalward"], "train")
-        args = cli.parse(cli.Train, words[4:], "goalward train")
-        directory, config = args.resume or args.out, cli._config(args)
+        args = cli.dispatch.parse("train", words[4:])
+        directory, config = args.resume or args.out, cli.dispatch.train.config(args)
         assert (config.network.depth, config.seed) == (number, seed)
         assert config.iterations * config.updates_per_iteration == study.updates
         assert envs.make(config.env).maze.walls.tolist() == envs.make(config.eval_env).maze.walls.tolist()

@@ -18,11 +18,12 @@ import toy
 
 import goalward
 from goalward import cli, envs, machine, plan, policy, progress, runs, train
+from goalward.cli import dispatch, process
 from goalward.errors import MachineError, UserError
 from goalward.lab import quickstart
 from goalward.pictures import curves, figures
 
-SOURCE = Path(cli.__file__).parent
+SOURCE = Path(goalward.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,8 @@ def trained(tmp_path_factory):
 def words_of(line, monkeypatch):
     """What a command of goalward is told, without running it."""
     told = []
-    for name, (kind, _) in cli._COMMANDS.items():
-        monkeypatch.setitem(cli._COMMANDS, name, (kind, told.append))
+    for name, command in dispatch.COMMANDS.items():
+        monkeypatch.setitem(dispatch.COMMANDS, name, command._replace(run=told.append))
     cli.main(line.split())
     return told[0]
 
@@ -105,7 +106,7 @@ def test_a_variable_that_jax_does_not_start_with_is_named(monkeypatch, variable)
 
     monkeypatch.setattr(jax, "devices", refuse)
     with pytest.raises(MachineError, match=variable):
-        cli.start_jax()
+        process.start_jax()
 
 
 def test_a_strange_shell_gives_the_same_run(trained, tmp_path):
@@ -261,7 +262,7 @@ def test_what_people_are_told_to_type_works(monkeypatch, capsys, trained):
             .replace("X", str(trained))
         )
         words_of(line, monkeypatch)
-    for name in cli._COMMANDS:
+    for name in dispatch.COMMANDS:
         with pytest.raises(SystemExit):
             cli.main([name, "--help"])
     helps = capsys.readouterr().out

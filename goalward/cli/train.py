@@ -1,0 +1,123 @@
+"""The command `train`."""
+
+import json
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from goalward.cli.process import heedless_output, stop_signals
+from goalward.cli.settings import Preset, check_env, from_preset_and_file
+from goalward.config import TrainConfig, check_together
+from goalward.errors import UserError
+from goalward.limits import INT32, check_number
+
+if TYPE_CHECKING:
+    from goalward.profile import Profiler
+
+
+@dataclass(frozen=True)
+class Args:
+    """Train an agent to reach any goal of an environment, or go on with a run."""
+
+    config: Path | None = None
+    """File of settings, JSON or TOML. Flags win over it, it wins over the preset."""
+    preset: Preset = "laptop"
+    """Settings to start from: for a laptop's processor and the environment's kind, or those of the paper."""
+    out: Path | None = None
+    """Run directory; by default a new one under runs/."""
+    resume: Path | None = None
+    """Go on with the run in this directory; with --epochs or --total-env-steps, up to a new end."""
+    profile: bool = False
+    """Trace one iteration and one evaluation, and print at the end where their time goes."""
+    json: bool = False
+    """Print the last evaluation as JSON, and nothing else on standard output."""
+    settings: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=lambda: TrainConfig(""))
+
+
+def defaults(typed: Args) -> Args:
+    """The settings that flags change: those of the run to resume, or the preset's and the file's over them."""
+    if typed.resume is not None:
+        from goalward import runs
+
+        return Args(resume=typed.resume, settings=runs.load_config(typed.resume))
+    return Args(settings=from_preset_and_file(typed.preset, typed.config, typed.settings.env))
+
+
+def run(args: Args) -> None:
+    """Start or resume a run, and show it until it ends or is stopped."""
+    with heedless_output(), stop_signals() as should_stop:
+        from goalward import machine, plan, progress, runs, train
+        from goalward.profile import Profiler
+
+        settings = config(args)
+        experiment = train.build(settings)
+        plan.check_fits(plan.state_memory(experiment), experiment.config)
+        directory = args.resume or args.out or runs.default_directory(settings)
+        note = train.other_threads(directory) if args.resume else None
+        if note:
+            print(note, file=sys.stderr)
+        profiler = Profiler(runs.profile(directory)) if args.profile else None
+        reports = train.train(
+            settings, directory, resume=args.resume is not None, should_stop=should_stop, profiler=profiler
+        )
+        last = progress.show(reports, settings, directory, quiet=args.json)
+        if profiler:
+            _tell_profile(profiler, directory, quiet=args.json)
+        if should_stop():
+            print(
+                f"stopped and saved; go on with: {machine.command('train', '--resume', directory)}",
+                file=sys.stderr,
+            )
+    if args.json:
+        evaluation = last or (runs.read_metrics(directory) or [{}])[-1]
+        print(json.dumps({"run": str(directory), **evaluation}))
+
+
+def config(args: Args) -> TrainConfig:
+    """The settings to train with: as typed, or those of the run to resume, up to a new end."""
+    from goalward import runs
+
+    if args.resume is None:
+        check_env(args.settings, "train")
+        return args.settings
+    return _extended(runs.load_config(args.resume), args)
+
+
+def _extended(old: TrainConfig, args: Args) -> TrainConfig:
+    """The settings of a resumed run: its own, but for its end. The length of an epoch stays."""
+    new = args.settings
+    same_end = replace(new, epochs=old.epochs, total_env_steps=old.total_env_steps)
+    if args.config or args.out or args.preset != Args.preset or same_end != old:
+        raise UserError(
+            f"--resume goes on with the settings in {args.resume}; "
+            "only --epochs and --total-env-steps may change"
+        )
+    check_together(old)
+    epochs, total = new.epochs, new.total_env_steps
+    if epochs == old.epochs and total != old.total_env_steps:
+        epochs = old.epoch_at(max(0, total // old.steps_per_round - old.prefill_rounds))
+        if epochs < 1:
+            raise UserError(f"total_env_steps is {total}; one epoch of this run ends at {old.steps_at(1)}")
+    check_number("epochs", epochs, 1, old.epoch_at(INT32 // old.steps_per_round - old.prefill_rounds))
+    extended = replace(new, epochs=epochs, total_env_steps=old.steps_at(epochs))
+    if new.epochs != old.epochs and total not in (old.total_env_steps, extended.total_env_steps):
+        raise UserError(
+            f"{epochs} epochs of this run end at {extended.total_env_steps} env steps, not {total}; "
+            "give one of --epochs and --total-env-steps"
+        )
+    return extended
+
+
+def _tell_profile(profiler: "Profiler", directory: Path, *, quiet: bool) -> None:
+    from goalward import progress, runs
+
+    profile = profiler.result()
+    if profile is None:
+        print("nothing was traced: that takes three iterations and two evaluations", file=sys.stderr)
+        return
+    runs.save_profile(directory, profile._asdict())
+    if not quiet:
+        progress.print_profile(profile, profiler.folder)
