@@ -4,6 +4,7 @@ import tomllib
 
 import pytest
 
+from goalward.cli import dispatch
 from goalward.errors import UserError
 from goalward.lab import study
 from goalward.lab.source import line_of
@@ -182,11 +183,4 @@ def test_studies_of_the_package_say_the_commands_of_their_runs(name, scale):
     assert {"smoke", "laptop", "paper"} >= {scale}
     words = list(found.trials[-1].words)
     assert words[0] == "train"
-    assert parsed(words[1:]) == found.trials[-1].config
-
-
-def parsed(words):
-    from goalward import cli
-    from goalward.cli import Train
-
-    return cli.parse(Train, words, "goalward train").settings
+    assert dispatch.parse("train", words[1:]).settings == found.trials[-1].config

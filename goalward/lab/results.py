@@ -61,7 +61,7 @@ def arrivals(times: Sequence[Any]) -> statistics.Arrivals:
 def measure(
     study: Study, rows: Mapping[str, Sequence[Row]], looked_at: Mapping[str, Mapping[str, float]]
 ) -> Results:
-    """All measures of finished runs, from their `rows` by trial and, by measure, what checkpoints say of them."""
+    """All measures of finished runs, from their `rows` by trial and, by measure, what checkpoints say."""
     values: dict[str, Mapping[str, float | Time]] = dict(looked_at)
     for name, part in study.measures.items():
         if part.kind in OF_ROWS:
