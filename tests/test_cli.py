@@ -161,6 +161,7 @@ def test_the_module_and_the_script_are_the_same_command():
         ("train point_u_maze --depth 0", ["depth is 0", "1 … "]),
         ("train point_u_maze --depth 10", ["depth is 10", "use depth 8 or 12", "--block-size"]),
         ("train point_u_maze --critic-depth 6", ["critic_depth is 6", "4 or 8"]),
+        ("plan point_u_maze --collector-depth 6", ["collector_depth is 6", "use collector_depth 4 or 8"]),
         ("train point_u_maze --batch-size 50000 --num-envs 16", ["batch_size is 50000", "--buffer-rows"]),
         ("train point_u_maze --epochs 0", ["epochs is 0", "1 … "]),
         ("train point_u_maze --num-envs -1", ["num_envs is -1", "1 … "]),

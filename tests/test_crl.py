@@ -206,21 +206,22 @@ def test_learning_lowers_the_critic_loss_and_raises_the_accuracy():
     assert late["positive_logit"] - late["negative_logit"] > early["positive_logit"] - early["negative_logit"]
 
 
-def test_value_is_the_energy_of_the_greedy_action():
+def test_value_is_the_energy_of_the_greedy_actions_embedding():
     agent, state, batch = agent_of(L2), after_updates(L2, 3), make_batch()
     actor, critic, _ = state.params
 
     @jax.jit
     def both(state):
-        action = agent.act_greedily(state, batch.obs, batch.goal)
-        return action, agent.value(state, batch.obs, batch.goal), agent.act(state, batch.obs, batch.goal, KEY)
+        looks = [f(state, batch.obs, batch.goal) for f in (agent.act_greedily, agent.embed, agent.value)]
+        return *looks, agent.act(state, batch.obs, batch.goal, KEY)
 
     @jax.jit
     def expected():
         mean, log_std = actor(batch.obs, batch.goal)
         action = jnp.tanh(mean)
-        f = pairwise(L2, critic.encode_sa(batch.obs, action), critic.encode_g(batch.goal))
-        return action, jnp.diagonal(f), sample_action(mean, log_std, KEY)[0]
+        phi = critic.encode_sa(batch.obs, action)
+        f = pairwise(L2, phi, critic.encode_g(batch.goal))
+        return action, phi, jnp.diagonal(f), sample_action(mean, log_std, KEY)[0]
 
     for a, b in zip(both(state), expected(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
@@ -248,7 +249,7 @@ def test_a_normalising_agent_is_a_plain_one_on_normalised_inputs():
     for name, value in metrics.items():
         np.testing.assert_allclose(value, expected_metrics[name], rtol=1e-3, atol=1e-4, err_msg=name)
     bare = crl.CRLState(updated.params, updated.opt)
-    for name, last in (("act", (KEY,)), ("act_greedily", ()), ("value", ())):
+    for name, last in (("act", (KEY,)), ("act_greedily", ()), ("embed", ()), ("value", ())):
         expected = getattr(plain, name)(bare, inputs.obs, inputs.commanded, *last)
         ours = getattr(agent, name)(updated, batch.obs, batch.commanded, *last)
         np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4, err_msg=name)

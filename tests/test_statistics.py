@@ -88,3 +88,55 @@ def test_better_is_said_only_where_the_interval_of_the_difference_excludes_zero(
 def test_no_scores_and_nan_are_refused(scores):
     with pytest.raises(ValueError, match="at least one run of one task"):
         st.interval(scores)
+
+
+# --- against another implementation ---
+
+# Scores (runs, tasks), equal ones among them, and what rliable 1.2.0 (arch 7.2.0, NumPy 2.4.6) makes of them:
+# metrics.aggregate_iqm and metrics.probability_of_improvement, with library.get_interval_estimates (50,000
+# and 20,000 resamples), and library.create_performance_profile (20,000 resamples).
+A = np.array([[12.0, 0.91, 3.0], [48.5, 0.40, 3.0], [31.0, 0.77, 5.5], [7.25, 0.83, 9.0], [39.0, 0.12, 4.0]])
+B = np.array([
+    [10.0, 0.55, 3.0], [22.0, 0.40, 4.5], [31.0, 0.35, 2.0], [5.5, 0.60, 6.0],
+    [18.0, 0.05, 4.0], [27.0, 0.30, 1.0], [3.0, 0.71, 2.5],
+])  # fmt: skip
+THRESHOLDS = [0.0, 0.4, 0.8, 3.0, 5.0, 20.0, 40.0]
+RLIABLE = {
+    "a": {
+        "scores": A,
+        "iqm": (5.054444444444445, 3.80444444, 10.74888889),
+        "profile": [1.0, 13 / 15, 12 / 15, 8 / 15, 7 / 15, 3 / 15, 1 / 15],
+        "band": [
+            [1.0, 11 / 15, 10 / 15, 6 / 15, 5 / 15, 1 / 15, 0.0],
+            [1.0, 15 / 15, 14 / 15, 10 / 15, 9 / 15, 5 / 15, 3 / 15],
+        ],
+    },
+    "b": {
+        "scores": B,
+        "iqm": (2.982727272727273, 2.16454545, 5.17454545),
+        "profile": [1.0, 17 / 21, 14 / 21, 9 / 21, 7 / 21, 3 / 21, 0.0],
+        "band": [
+            [1.0, 15 / 21, 14 / 21, 6 / 21, 5 / 21, 1 / 21, 0.0],
+            [1.0, 20 / 21, 14 / 21, 12 / 21, 10 / 21, 6 / 21, 0.0],
+        ],
+    },
+}  # fmt: skip
+A_OVER_B = (0.719047619047619, 0.52380952, 0.88571429)
+
+
+@pytest.mark.parametrize("golden", RLIABLE.values(), ids=RLIABLE)
+def test_aggregates_are_those_of_rliable(golden):
+    """Intervals but for the draws: the IQM's to 2%, the profile's, which are whole runs, to one run."""
+    scores = golden["scores"]
+    found = st.interval(scores)
+    assert found.value == pytest.approx(golden["iqm"][0], rel=1e-12)
+    assert found[1:] == pytest.approx(golden["iqm"][1:], rel=0.02)
+    share, band = st.profile(scores, THRESHOLDS)
+    np.testing.assert_allclose(share, golden["profile"], rtol=1e-12)
+    np.testing.assert_allclose(band, golden["band"], rtol=0, atol=1 / scores.size + 1e-9)
+
+
+def test_the_probability_of_improvement_is_that_of_rliable():
+    assert st.improvement(A, B) == pytest.approx(A_OVER_B, abs=0.02)
+    assert st.improvement(A, B).value == pytest.approx(A_OVER_B[0], rel=1e-12)
+    assert st.improvement(B, A).value == pytest.approx(0.2809523809523809, rel=1e-12)

@@ -23,11 +23,11 @@ class Agent(NamedTuple):
     init: Callable[[PRNGKeyArray], State]
     act: Callable[[State, Array, Array, PRNGKeyArray], Array]  # obs (N, D), goal (N, G) -> explore (N, A)
     act_greedily: Callable[[State, Array, Array], Array]  # the same, without noise
+    embed: Callable[[State, Array, Array], Array]  # the same, φ(s, π(s, g)) -> (N, R)
     value: Callable[[State, Array, Array], Array]  # the same, f(s, π(s, g), g) -> (N,): how near is the goal?
     update: Callable[[State, Batch, PRNGKeyArray], tuple[State, Metrics]]
-    block_norms: Callable[
-        [State, Batch, PRNGKeyArray], Metrics
-    ]  # by network and residual block, leaves (blocks,)
+    # by network and residual block, leaves (blocks,)
+    block_norms: Callable[[State, Batch, PRNGKeyArray], Metrics]
     relabel: Horizon  # which goals it trains on
 
 

@@ -75,10 +75,13 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
         mean, _ = state.params.actor(*_inputs(state.scales, obs, goal))
         return jnp.tanh(mean)
 
+    def embed(state: CRLState, obs: Array, goal: Array) -> Array:
+        action = act_greedily(state, obs, goal)
+        return state.params.critic.encode_sa(_inputs(state.scales, obs, goal)[0], action)
+
     def value(state: CRLState, obs: Array, goal: Array) -> Array:
-        action, critic = act_greedily(state, obs, goal), state.params.critic
-        obs, goal = _inputs(state.scales, obs, goal)
-        return energy.paired(critic.encode_sa(obs, action), critic.encode_g(goal))
+        psi = state.params.critic.encode_g(_inputs(state.scales, obs, goal)[1])
+        return energy.paired(embed(state, obs, goal), psi)
 
     def actor_goals(critic: Critic, batch: Batch, psi: Array) -> tuple[Array, Array]:
         """Goals (B, G) that the actor trains on, and their ψ (B, R).
@@ -165,7 +168,7 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
         return state._replace(params=params, opt=(actor_opt, critic_opt, alpha_opt))
 
     relabel = HORIZONS[config.horizon](config.discount)
-    return Agent(init, act, act_greedily, value, update, norms, relabel)
+    return Agent(init, act, act_greedily, embed, value, update, norms, relabel)
 
 
 def _inputs(scales: Scales | None, obs: Array, goal: Array) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ from goalward.limits import INT32, SEEDS
 
 _WHOLE = (1, INT32)
 _RANGES = {
-    "seed": SEEDS, "total_env_steps": _WHOLE, "epochs": _WHOLE, "num_envs": _WHOLE,
+    "collector_depth": _WHOLE, "seed": SEEDS, "total_env_steps": _WHOLE, "epochs": _WHOLE, "num_envs": _WHOLE,
     "steps_per_iteration": _WHOLE, "updates_per_iteration": (1, 1_000_000), "steps_per_goal": _WHOLE,
     "batch_size": (2, 65_536), "buffer_rows": (3, INT32), "prefill_rows": (3, INT32),
     "buffer_gb": (0.0, 1e6), "random_shift": (0.0, 1e4), "eval_episodes": (1, 1_000_000), "keep_last": _WHOLE,
@@ -37,6 +37,9 @@ class TrainConfig:
     """Command another goal after so many steps of an episode, in training; by default one goal an episode."""
     agent: Literal["crl"] = "crl"
     """Learning method."""
+    collector_depth: int | None = None
+    """Depth of another agent, which fills the replay in place of the one that is evaluated; both learn from it.
+    It does as a run of that depth and the same seed does. By default an agent collects for itself."""
     seed: int = 0
     """Seed of everything random."""
     total_env_steps: int = 1_050_000
