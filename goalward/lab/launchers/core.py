@@ -20,6 +20,8 @@ class Task(NamedTuple):
     cores: int  # processors, and XLA's threads
     memory: int  # bytes, at most
     gpus: float = 0  # share of one
+    begun: Path | None = None  # a file; from when it is there, the words are those of `again`
+    again: tuple[str, ...] = ()
 
 
 class Job(NamedTuple):
@@ -38,14 +40,15 @@ class Launcher(NamedTuple):
 
 
 def command(task: Task) -> list[str]:
-    """The words of a task's process.
+    """The words of a task's process; to be asked for where and when it starts, the first time or once more.
 
     Where `setpriv` exists, as on any Linux, the process gets SIGTERM when the one that started it dies: a run
     then saves and stops.
     """
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     bound = [setpriv, "--pdeathsig", "SIGTERM", "--"] if setpriv else []
-    return [*bound, sys.executable, "-m", "goalward", *task.words]
+    is_begun = task.begun is not None and task.begun.exists()
+    return [*bound, sys.executable, "-m", "goalward", *(task.again if is_begun else task.words)]
 
 
 def variables(task: Task) -> dict[str, str]:
