@@ -3,11 +3,13 @@
 A run directory may come from a stranger, and what is in it may have changed since it was written.
 """
 
+import fcntl
 import io
 import json
 import os
 import secrets
 import stat
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +18,8 @@ from goalward.errors import UserError
 HUGE = 2**63  # what no number that we write comes to
 # A pipe is opened without waiting for who writes to it; a link that took a file's place just now is an error.
 _SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# Whoever looks whether a lock is held holds it for a moment: so long, in seconds, it is tried to take one.
+_LOOKS = 0.3
 
 
 def inside(directory: Path, *names: str) -> Path:
@@ -73,10 +77,41 @@ def _new(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o666)
 
 
-def open_lock(path: Path) -> int:
-    """Descriptor of a file that is made where it is missing, and whose content stays as it is."""
+def hold(path: Path) -> int:
+    """Hold a lock until the descriptor that is returned is closed, at the latest when this process ends.
+
+    The file is made where it is missing, and its content stays as it is. Raises `BlockingIOError` while another
+    process holds it.
+    """
     check(path)
-    return os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o666)
+    end = time.monotonic() + _LOOKS
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return descriptor
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(_LOOKS / 30)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds a lock, on any host that shares the file."""
+    try:
+        file = open_to_read(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def replace(path: Path, text: str) -> None:

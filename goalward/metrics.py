@@ -22,6 +22,7 @@ _COUNTS = ("iteration", "env_steps", "updates")
 _FIGURES = (
     "seconds", "success_rate", "final_success", "time_at_goal", "time_at_goal_fraction", "final_distance"
 )  # fmt: skip
+_END = 16_384  # bytes; a row without lists takes some 1,500
 
 
 class Recorder:
@@ -150,6 +151,30 @@ def read(path: Path) -> list[dict[str, Any]]:
                     f"{path} is damaged: line {number}: {error}; "
                     "move it away to continue without the earlier rows"
                 ) from error
+            rows.append(row)
+    return rows
+
+
+def read_end(path: Path, number: int = 2) -> list[dict[str, Any]]:
+    """The last rows of metrics.jsonl, so many at most; what is no row is left out. Only the end is read."""
+    try:
+        file = files.open_to_read(path)
+    except FileNotFoundError:
+        return []
+    with file:
+        size = length = file.seek(0, os.SEEK_END)
+        lines: list[bytes] = []
+        for length in (_END, 16 * _END, size):
+            file.seek(max(0, size - length))
+            # What follows the last line break is still being written; what comes before the first, cut off.
+            lines = file.read(length).split(b"\n")[0 if length >= size else 1 : -1]
+            if len(lines) >= number or length >= size:
+                break
+    rows = []
+    for line in lines[-number:]:
+        with suppress(ValueError):
+            row = files.parse_json(line)
+            _check_row(row, dict.fromkeys(_COUNTS, -1))
             rows.append(row)
     return rows
 

@@ -12,13 +12,18 @@ from jax.extend import core
 from jaxtyping import Array, PRNGKeyArray
 
 from goalward import machine, replay, train
+from goalward.agents.core import architectures
 from goalward.config import TrainConfig
 from goalward.errors import UserError
+from goalward.networks import Architecture
 
 # Of the memory that is free, what a run may take: the rest is for checkpoints being written, and for others.
 USABLE = 0.9
 # How long updates are measured.
 MEASURED_SECONDS = 1.0
+# What a process of a run takes besides its arrays, in bytes: libraries, and programs being compiled. A run of
+# no size took 0.8 GB, as did one of depth 16 and width 256 on one core.
+PROCESS = 900_000_000
 # How the state is made that is measured with, and thrown away: as in a run, it would take a quarter of a plan.
 QUICKLY_COMPILED = {"xla_backend_optimization_level": 0}
 
@@ -99,6 +104,33 @@ def plan(config: TrainConfig) -> Plan:
         gflops_per_second=flops / speed.update / 1e9,
         seconds=speed.compile + prefill + iterations * iteration + evaluations * evaluation,
     )
+
+
+def most_memory(experiment: train.Experiment) -> Memory:
+    """As `state_memory`, with an upper estimate of activations; nothing is computed, compiled or allocated."""
+    memory, config = state_memory(experiment), experiment.config
+    chunk = memory.replay // config.buffer_rows * config.steps_per_iteration
+    return memory._replace(activations=most_activations(config, memory.weights) + 2 * chunk)
+
+
+def most_activations(config: TrainConfig, weights: int) -> int:
+    """Bytes that an update needs at most besides the state of a run, whose weights take so many.
+
+    Two trunks are differentiated at a time: both encoders, or the actor and φ. Their kept activations are
+    counted (`networks.KEPT`); the rest was fitted to what XLA reports for many shapes: copies of the weights
+    (gradients among them), arrays of the layers of one block, arrays of all pairs of a batch.
+    """
+    actor, critic = architectures(config.network)
+    row = 4 * config.batch_size
+
+    def kept(arch: Architecture) -> int:
+        blocks = arch.depth // arch.block_size
+        return row * arch.width * (1 + blocks + (0 if arch.remat else arch.depth))
+
+    block = max(arch.width * min(arch.depth, arch.block_size) for arch in (actor, critic))
+    trunks = kept(critic) + max(kept(actor), kept(critic))
+    acting = 4 * max(config.num_envs, config.eval_episodes) * 8 * actor.width
+    return 5 * weights + trunks + 16 * row * block + 8 * row * config.batch_size + acting
 
 
 def parameters(agent: Any) -> dict[str, int]:

@@ -22,7 +22,7 @@ from goalward.train import Report
 MOST_NAMES = 4
 
 
-def _console(**options: Any) -> Console:
+def new_console(**options: Any) -> Console:
     """A console that prints text as it is: brackets in the name of a folder are no markup."""
     return Console(markup=False, emoji=False, highlight=False, **options)
 
@@ -31,7 +31,7 @@ def show(
     reports: Iterator[Report], config: TrainConfig, directory: Path, *, quiet: bool = False
 ) -> dict[str, Any] | None:
     """Follow a run to its end; returns the row of its last evaluation, if it came to one."""
-    console = _console(quiet=quiet)
+    console = new_console(quiet=quiet)
     columns = (
         TextColumn("[bold]{task.fields[stage]}"),
         BarColumn(bar_width=10),
@@ -42,9 +42,9 @@ def show(
     evaluated: dict[str, Any] | None = None
     # Beside a log of standard output, which holds a line an epoch and no more, the bar goes to standard error;
     # on a terminal both share one console, which keeps the lines above the bar.
-    below = console if console.is_terminal else _console(stderr=True, quiet=quiet)
+    below = console if console.is_terminal else new_console(stderr=True, quiet=quiet)
     if not below.is_terminal:  # no bar is to be seen, nor the empty line that would end it
-        below = _console(quiet=True)
+        below = new_console(quiet=True)
     with Progress(*columns, console=below, transient=True) as bar:
         total = config.iterations
         task = bar.add_task("", total=total, stage="compiling", rates="")
@@ -106,7 +106,7 @@ def _means(row: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 def busy(what: str) -> AbstractContextManager[Any]:
     """Say on a terminal what takes so long, beside a spinner on standard error."""
-    return _console(stderr=True).status(what)
+    return new_console(stderr=True).status(what)
 
 
 def print_plan(plan: Plan, config: TrainConfig) -> None:
@@ -137,7 +137,7 @@ def print_plan(plan: Plan, config: TrainConfig) -> None:
     length = datetime.timedelta(seconds=round(plan.seconds))
     amount = f"{plan.env_steps:,} env steps, {plan.updates:,} updates, {config.epochs} evaluations"
     table.add_row("time to the end", str(length), amount, style="bold")
-    _console().print(table)
+    new_console().print(table)
 
 
 def print_profile(profile: Profile, folder: Path) -> None:
@@ -150,7 +150,7 @@ def print_profile(profile: Profile, folder: Path) -> None:
         if part == "evaluate":
             table.add_section()
         table.add_row(part, f"{time:.4f}", "" if part == "evaluate" else f"{time / iteration:.1%}")
-    console = _console()
+    console = new_console()
     console.print(table)
     console.print(f"traces, for TensorBoard's profile plugin or ui.perfetto.dev: {folder}", soft_wrap=True)
 
@@ -169,12 +169,12 @@ def print_evaluation(evaluation: Mapping[str, Any], title: str) -> None:
         name.removeprefix("random_"): value for name, value in evaluation.items() if name.startswith("random_")
     }
     table.add_row("random actions", *_cells({**evaluation, **random}))
-    _console().print(table)
+    new_console().print(table)
 
 
 def print_summary(summary: Mapping[str, Any], pictures: Iterable[Path], following: Iterable[str]) -> None:
     """Print the figures of a summary, where its pictures are, and commands that may follow."""
-    console = _console()
+    console = new_console()
     console.print(
         f"success rate {summary['success_rate']:.2f}, time at goal {summary['time_at_goal']:.0f} steps;\n"
         f"random actions: {summary['random_success_rate']:.2f}, {summary['random_time_at_goal']:.0f} steps;\n"
@@ -194,7 +194,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 def print_findings(findings: Findings, name: str) -> None:
     """Print what random actions found in an environment."""
-    console = _console()
+    console = new_console()
     for problem in findings.problems:
         console.print(Text("broken:", style="red"), problem, soft_wrap=True)
     if not findings.problems:
@@ -215,7 +215,7 @@ def print_envs(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         sizes = [str(row[size]) for size in ("obs_dim", "goal_dim", "action_dim", "episode_length")]
         table.add_row(row["name"], *sizes, row["task"])
-    console = _console()
+    console = new_console()
     console.print(table)
     console.print("obs, goal, action: numbers in each; steps: of an episode")
     console.print("and {point,ant}_<u…u5>_maze_gen_1f2f…: starts and goals 1, 2, … cells apart")

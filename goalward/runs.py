@@ -1,7 +1,6 @@
 """The run directory: the only place that knows its file names."""
 
 import datetime
-import fcntl
 import itertools
 import json
 import os
@@ -78,11 +77,16 @@ def new(directory: Path, config: TrainConfig, device: str, versions: Mapping[str
 
 
 def _check_empty(directory: Path) -> None:
-    is_free = directory.is_dir() and all(path.name == _LOCK for path in directory.iterdir())
+    """Raise `UserError` unless there is nothing, or what `new` left when it was killed before the settings."""
+    is_free = directory.is_dir() and all(map(_is_beginning, directory.iterdir()))
     if directory.exists() and not is_free:
         command = machine.command("train", "--resume", directory)
         remedy = f"`{command}` continues it" if is_run(directory) else "it is not empty"
         raise UserError(f"{directory} exists: {remedy}; choose another --out, or remove it")
+
+
+def _is_beginning(path: Path) -> bool:
+    return path.name in (_LOCK, _META) or any(files.is_temporary(path, name) for name in (_META, _CONFIG))
 
 
 def clear(directory: Path) -> None:
@@ -95,9 +99,14 @@ def clear(directory: Path) -> None:
                 path.unlink()
 
 
+def settings(directory: Path) -> Path:
+    """File of a run's settings. From when it is there, the run has been begun."""
+    return files.inside(directory, _CONFIG)
+
+
 def is_run(directory: Path) -> bool:
     """Whether a run was started in this directory."""
-    return files.inside(directory, _CONFIG).is_file()
+    return settings(directory).is_file()
 
 
 def save_config(directory: Path, config: TrainConfig) -> None:
@@ -273,18 +282,22 @@ def failure(directory: Path) -> Path:
 @contextmanager
 def lock(directory: Path) -> Iterator[None]:
     """Hold a run directory for this process. Raises `UserError` if another does, or as `files.check` does."""
-    descriptor = files.open_lock(directory / _LOCK)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"{directory} is in use by another process; wait for it, stop it, or name another directory"
-            ) from error
+        descriptor = files.hold(directory / _LOCK)
+    except BlockingIOError as error:
+        raise UserError(
+            f"{directory} is in use by another process; wait for it, stop it, or name another directory"
+        ) from error
+    try:
         _look_over(directory)
         yield
     finally:
         os.close(descriptor)
+
+
+def is_held(directory: Path) -> bool:
+    """Whether a process holds a run directory, on any host that shares it."""
+    return files.is_held(directory / _LOCK)
 
 
 def _look_over(directory: Path) -> None:
@@ -302,6 +315,11 @@ def recorder(directory: Path, last_iteration: int, last_row: Mapping[str, Any] |
     """What writes the logs of a run, after `last_iteration`; see `Recorder`."""
     jsonl, table, events = (files.inside(directory, name) for name in (_JSONL, _CSV, _TENSORBOARD))
     return Recorder(jsonl, table, events, last_iteration, last_row)
+
+
+def last_rows(directory: Path) -> list[dict[str, Any]]:
+    """The last two rows of metrics.jsonl, or as many as there are; only its end is read."""
+    return metrics.read_end(files.inside(directory, _JSONL))
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:

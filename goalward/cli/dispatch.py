@@ -9,7 +9,20 @@ from typing import Any, NamedTuple
 import tyro
 
 import goalward
-from goalward.cli import check_env, curves, digest, envs, eval, plan, process, quickstart, render, train
+from goalward.cli import (
+    check_env,
+    curves,
+    digest,
+    envs,
+    eval,
+    plan,
+    process,
+    quickstart,
+    render,
+    status,
+    sweep,
+    train,
+)
 from goalward.errors import UserError
 
 HELP_WIDTH = 80  # of the list of commands, in columns
@@ -37,6 +50,8 @@ COMMANDS: dict[str, Command] = {
     "render": Command(render.Args, render.run),
     "curves": Command(curves.Args, curves.run),
     "digest": Command(digest.Args, digest.run),
+    "sweep": Command(sweep.Args, sweep.run, starts_jax=False),
+    "status": Command(status.Args, status.run, starts_jax=False),
     "quickstart": Command(quickstart.Args, quickstart.run),
 }
 

@@ -39,11 +39,16 @@ def own_process() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def start_jax() -> None:
-    """Load JAX and find its devices. Raises `MachineError`, with the variables that may be why."""
+def start_jax(platform: str | None = None) -> None:
+    """Load JAX and find its devices. Raises `MachineError`, with the variables that may be why.
+
+    A `platform` restricts this process to its devices, and none that it starts.
+    """
     try:
         import jax
 
+        if platform is not None:
+            jax.config.update("jax_platforms", platform)
         jax.devices()
     except Exception as error:  # whatever it meets: for a GPU that is not there an AssertionError
         found = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("JAX_")]
@@ -114,8 +119,8 @@ class _Heedless:
 
 
 @contextmanager
-def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Catch the first Ctrl-C or SIGTERM as a wish to stop; a second one ends the process at once.
+def stop_signals(what: str = "stopping after this iteration") -> Iterator[Callable[[], bool]]:
+    """Catch the first Ctrl-C or SIGTERM as a wish to stop, and say `what`; a second ends the process at once.
 
     Python calls its handlers between two of its own instructions, and an iteration may be one for minutes. So a
     thread reads what the signals themselves leave in a socket, and the handlers do nothing.
@@ -130,7 +135,7 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     handlers = {name: signal.signal(name, lambda *_: None) for name in names}
-    watcher = threading.Thread(target=_watch, args=(reader, names, wish), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(reader, names, wish, what), daemon=True)
     watcher.start()
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     try:
@@ -144,7 +149,7 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
         reader.close()
 
 
-def _watch(reader: socket.socket, names: list[signal.Signals], wish: threading.Event) -> None:
+def _watch(reader: socket.socket, names: list[signal.Signals], wish: threading.Event, what: str) -> None:
     """Set `wish` at the first of the signals `names`; end the process at the second, whatever it is doing."""
     while data := reader.recv(1):
         if data[0] not in names:
@@ -154,7 +159,7 @@ def _watch(reader: socket.socket, names: list[signal.Signals], wish: threading.E
             # An orderly exit would take down threads of XLA in the middle of their work.
             os._exit(128 + data[0])
         wish.set()
-        _tell_now("\nstopping after this iteration; once more to stop at once\n")
+        _tell_now(f"\n{what}; once more to stop at once\n")
 
 
 def _tell_now(message: str) -> None:

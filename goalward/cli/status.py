@@ -1,0 +1,37 @@
+"""The command `status`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from goalward.cli.process import start_jax
+
+
+@dataclass(frozen=True)
+class Args:
+    """Show where the runs of a sweep stand, whether it runs or not."""
+
+    folder: tyro.conf.Positional[Path]
+    """Folder of the sweep."""
+    json: bool = False
+    """Print JSON."""
+
+
+def run(args: Args) -> None:
+    """Print the table of a sweep, from its files."""
+    start_jax("cpu")
+    from goalward.lab import display
+    from goalward.lab import folder as folders
+
+    sweep = folders.load(args.folder)
+    study, metric = sweep.study, folders.metric(sweep.study)
+    standings = [folders.standing(args.folder, trial, metric) for trial in sweep.trials(args.folder)]
+    works = folders.is_held(args.folder)
+    if args.json:
+        head = {"study": study.name, "scale": study.scale, "metric": metric, "works": works}
+        print(json.dumps(head | display.as_json(standings)))
+        return
+    display.print_table(standings, metric)
+    print(f"{study.name}, {study.scale}: a sweep {'works' if works else 'does not work'} in {args.folder}")
