@@ -27,8 +27,15 @@ bench: .venv/installed-dev  ## speed against the machine's limit and the textboo
 	$(BIN)/python -m benchmarks.iteration
 	$(BIN)/python -m benchmarks.physics
 
-docs: .venv/installed-dev  ## the figures of docs/results.md, from the runs in runs/depth
-	$(BIN)/python -m goalward.lab.depth runs/depth --out docs/images
+# Studies whose reports are pages of docs/results, and those that look at the runs of one of them.
+TRAINED := depth_point_u4 objectives stitching depth ablation
+LOOKS := q_map embedding block_norms
+
+docs: .venv/installed-dev  ## the pages of docs/results, from the sweeps in runs/
+	set -e; for study in $(TRAINED); do \
+	  $(BIN)/goalward report runs/$$study-laptop --out docs/results/$$study.md --force; done
+	set -e; for study in $(LOOKS); do \
+	  $(BIN)/goalward report runs/depth_point_u4-laptop --study $$study --out docs/results/$$study.md --force; done
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .coverage*

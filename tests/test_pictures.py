@@ -1,8 +1,6 @@
-"""Figures, the quickstart and the depth study, on toy runs and on curves made by hand."""
+"""Figures and the quickstart, on toy runs and on curves made by hand."""
 
 import json
-import math
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +11,7 @@ from PIL import Image
 
 from goalward import cli, envs, machine, runs
 from goalward.errors import UserError
-from goalward.lab import depth, quickstart
+from goalward.lab import quickstart
 from goalward.pictures import curves, figures
 from goalward.policy import load_run
 
@@ -264,76 +262,3 @@ def test_the_quickstart_stops_at_a_signal(small, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         quickstart.run(tmp_path / "run", 0, quiet=True, should_stop=lambda: True)
     assert not (tmp_path / "run" / "summary.json").exists()
-
-
-def curve(number, seed, *shares):
-    updates = 100 * np.arange(len(shares))
-    return depth.Curve(number, seed, updates, np.array(shares), Path("nowhere"))
-
-
-CURVES = [
-    curve(4, 0, 0.0, 0.3, 0.1, 0.3, 0.2, 0.5, 0.4),
-    curve(4, 1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1),
-    curve(64, 0, 0.0, 0.0, 0.25, 1.0, 1.0, 1.0, 1.0),
-]
-
-
-def test_arrival_is_the_first_evaluation_that_got_there():
-    assert [depth.arrival(each) for each in CURVES] == [100, None, 200]
-
-
-def test_steadiness_is_the_share_since_then():
-    assert depth.steadiness(CURVES[0]) == pytest.approx(4 / 6)
-    assert math.isnan(depth.steadiness(CURVES[1]))
-    assert depth.steadiness(CURVES[2]) == 1
-
-
-def test_the_table_has_a_row_a_depth():
-    head, line, shallow, deep = depth.table(CURVES).splitlines()
-    assert head.count("|") == line.count("|") == shallow.count("|") == deep.count("|")
-    # Scores are means of the last five: 0.30 and 0.04; their standard error is |0.30 − 0.04| / 2.
-    assert [cell.strip() for cell in shallow.split("|")[1:-1]] == [
-        "4", "2", "1", "100", "0.17 ± 0.13", "0.30, 0.04", "0.67",
-    ]  # fmt: skip
-    assert [cell.strip() for cell in deep.split("|")[1:-1]] == [
-        "64", "1", "1", "200", "0.85 ± nan", "0.85", "1.00",
-    ]  # fmt: skip
-    assert depth.table(CURVES[1:2]).splitlines()[-1].split("|")[3:5] == [" 0 ", " – "]
-
-
-def test_the_figures_of_the_study_are_drawn(trained, tmp_path):
-    depth.draw_curves(CURVES, tmp_path / "curves.png")
-    assert_picture(tmp_path / "curves.png")
-    depth.draw_maps([each._replace(directory=trained) for each in CURVES], tmp_path / "maps.png")
-    assert_picture(tmp_path / "maps.png")
-
-
-def test_curves_are_loaded_by_depth_and_seed(trained, tmp_path):
-    for name, changes in {"a": {"seed": 1}, "b": {"network": {"depth": 16}}, "c": {"seed": 0}}.items():
-        runs.save_config(toy.copy(trained, tmp_path / name), toy.config(**changes))
-    (tmp_path / "a.log").write_text("")
-    (tmp_path / "empty").mkdir()
-    loaded = depth.load(tmp_path, 10**6)
-    assert [(c.depth, c.seed, c.directory.name) for c in loaded] == [(2, 0, "c"), (2, 1, "a"), (16, 0, "b")]
-    rows = runs.read_metrics(trained)
-    np.testing.assert_array_equal(loaded[0].updates, [row["updates"] for row in rows])
-    np.testing.assert_array_equal(loaded[0].time_at_goal, [row["time_at_goal_fraction"] for row in rows])
-    cut = depth.load(tmp_path, rows[1]["updates"])
-    assert [list(c.updates) for c in cut] == [[row["updates"] for row in rows[:2]]] * 3
-    assert [c.longer for c in (*loaded, *cut)] == [False] * 3 + [True] * 3
-
-
-def test_the_studys_commands_are_commands(trained, tmp_path):
-    study = depth.Study(tmp_path, updates=24_000)
-    for number, seed in ((4, 0), (32, 3)):
-        python, *module, name = (words := depth.command(study, number, seed))[:4]
-        assert (Path(python).is_file(), module, name) == (True, ["-m", "goalward"], "train")
-        args = cli.dispatch.parse("train", words[4:])
-        directory, config = args.resume or args.out, cli.dispatch.train.config(args)
-        assert (config.network.depth, config.seed) == (number, seed)
-        assert config.iterations * config.updates_per_iteration == study.updates
-        assert envs.make(config.env).maze.walls.tolist() == envs.make(config.eval_env).maze.walls.tolist()
-        toy.copy(trained, directory)
-        words = depth.command(study, number, seed)
-        assert words[3:] == ["train", "--resume", str(directory)]
-    assert len({str(depth.command(study, 8, seed)) for seed in range(3)}) == 3
