@@ -2,7 +2,8 @@
 
 Definitions are those of Agarwal et al., "Deep RL at the edge of the statistical precipice" (arXiv 2108.13264).
 Scores are arrays (runs, tasks), a column a task; a vector (runs,) is one task. Percentile intervals of five
-seeds are too narrow: show every seed beside them.
+seeds are too narrow: show every seed beside them. A single run says nothing of the spread: its interval is
+unbounded.
 """
 
 from collections.abc import Callable
@@ -43,14 +44,15 @@ def interval(scores: ArrayLike, statistic: Statistic = iqm, draws: int = DRAWS) 
     """`statistic` with its stratified bootstrap interval: runs are drawn again within each task."""
     scores = _matrix(scores)
     (drawn,) = _resampled(draws, scores)
-    return _interval(statistic(scores), statistic(drawn))
+    return _interval(statistic(scores), statistic(drawn), len(scores))
 
 
 def difference(a: ArrayLike, b: ArrayLike, statistic: Statistic = iqm, draws: int = DRAWS) -> Interval:
     """`statistic` of `a` less that of `b`, with its interval; both are drawn again."""
     a, b = _matrix(a), _matrix(b)
     drawn_a, drawn_b = _resampled(draws, a, b)
-    return _interval(np.asarray(statistic(a) - statistic(b)), statistic(drawn_a) - statistic(drawn_b))
+    value, drawn = np.asarray(statistic(a) - statistic(b)), statistic(drawn_a) - statistic(drawn_b)
+    return _interval(value, drawn, min(len(a), len(b)))
 
 
 def improvement(a: ArrayLike, b: ArrayLike, draws: int = DRAWS) -> Interval:
@@ -61,7 +63,7 @@ def improvement(a: ArrayLike, b: ArrayLike, draws: int = DRAWS) -> Interval:
     a, b = _matrix(a), _matrix(b)
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f"a has {a.shape[-1]} tasks and b {b.shape[-1]}; compare the same ones")
-    return _interval(_higher(a, b), _higher(*_resampled(draws, a, b)))
+    return _interval(_higher(a, b), _higher(*_resampled(draws, a, b)), min(len(a), len(b)), (0.0, 1.0))
 
 
 def profile(scores: ArrayLike, thresholds: ArrayLike, draws: int = DRAWS) -> tuple[np.ndarray, np.ndarray]:
@@ -138,8 +140,11 @@ def _higher(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray(((pairs > 0) + 0.5 * (pairs == 0)).mean(axis=(-3, -2, -1)))
 
 
-def _interval(value: np.ndarray, drawn: np.ndarray) -> Interval:
-    low, high = np.quantile(drawn, _tails())
+def _interval(
+    value: np.ndarray, drawn: np.ndarray, runs: int, bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> Interval:
+    """The percentile interval; of a single run it is all that can be."""
+    low, high = np.quantile(drawn, _tails()) if runs > 1 else bounds
     return Interval(float(value), float(low), float(high))
 
 
