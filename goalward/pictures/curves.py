@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 
 from goalward import machine, runs
 from goalward.config import TrainConfig
 from goalward.errors import UserError
+from goalward.pictures import lines, style
 from goalward.pictures.figures import check_new, own_settings, tidy
 from goalward.pictures.tables import markdown
 
@@ -139,31 +139,29 @@ def _label(setting: str, group: Sequence[Curve]) -> str:
 
 
 def _draw_groups(axes: Axes, groups: Mapping[str, Sequence[Curve]], measure: str) -> None:
-    for i, (label, group) in enumerate(groups.items()):
-        colour = f"C{i % 10}"
-        thin: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.5} if len(group) > 1 else {"label": label}
-        for _, rows in group:
-            axes.plot([row["env_steps"] for row in rows], [row[measure] for row in rows], color=colour, **thin)
-        if len(group) > 1:
-            # Up to where all have come; they were evaluated after equally many steps.
-            shared = range(min(len(rows) for _, rows in group))
-            steps = [group[0].rows[k]["env_steps"] for k in shared]
-            values = np.array([[rows[k][measure] for k in shared] for _, rows in group])
-            axes.plot(steps, values.mean(axis=0), color=colour, linewidth=1.8, label=label)
-            axes.fill_between(
-                steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0
-            )
+    looks = style.looks(list(groups))
+    for label, group in groups.items():
+        lines.draw(axes, _band(label, group, measure), looks[label])
     _draw_chance(axes, [curve for group in groups.values() for curve in group], measure)
     if measure == "final_distance":
         axes.set_ylim(bottom=0)
     else:
         axes.set_ylim(-0.03, 1.03)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    style.thousands(axes.xaxis)
     tidy(axes)
+
+
+def _band(label: str, group: Sequence[Curve], measure: str) -> lines.Group:
+    """Mean, lowest and highest of runs up to where all have come; they were evaluated after equal steps."""
+    shared = range(min(len(rows) for _, rows in group))
+    values = np.array([[rows[k][measure] for k in shared] for _, rows in group])
+    runs = [([row["env_steps"] for row in rows], [row[measure] for row in rows]) for _, rows in group]
+    steps = [group[0].rows[k]["env_steps"] for k in shared]
+    return lines.Group(label, steps, values.mean(axis=0), values.min(axis=0), values.max(axis=0), runs)
 
 
 def _draw_chance(axes: Axes, curves: Sequence[Curve], measure: str) -> None:
     """The mean over runs of what random actions achieve, where it is recorded."""
     found = [rows[-1][f"random_{measure}"] for _, rows in curves if f"random_{measure}" in rows[-1]]
     if found:
-        axes.axhline(float(np.mean(found)), color="black", linestyle=":", linewidth=1, label="random actions")
+        axes.axhline(float(np.mean(found)), label="random actions", **lines.CHANCE)

@@ -1,0 +1,224 @@
+"""Figures of studies, drawn from numbers made by hand: what is on them, and that they can be read."""
+
+import itertools
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+
+from goalward.pictures import charts, grids, lines, style
+from goalward.pictures.grids import luminance
+
+DEPTHS = ["1", "2", "4", "8", "16", "32", "64", "128", "256", "512"]
+NAN = float("nan")
+
+# Viénot, Brettel and Mollon (1999), "Digital video colourmaps for checking the legibility of displays by
+# dichromats", equations of their Table: linear RGB to LMS, what is seen there, and back.
+TO_LMS = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
+SEEN = {
+    "everybody": np.eye(3),
+    "protanopia": np.array([[0, 2.02344, -2.52581], [0, 1, 0], [0, 0, 1]]),
+    "deuteranopia": np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]]),
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])  # sRGB, D65
+
+
+def lab(colour, who="everybody"):
+    """CIE L*a*b* of what somebody sees of an sRGB colour."""
+    rgb = np.array([c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)])
+    seen = np.clip(np.linalg.solve(TO_LMS, SEEN[who] @ TO_LMS @ rgb), 0, 1)
+    ratio = TO_XYZ @ seen / (TO_XYZ @ np.ones(3))
+    f = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def test_the_simulation_of_colour_blindness_leaves_greys_and_confuses_red_and_green():
+    for who in SEEN:
+        np.testing.assert_allclose(lab("#808080", who), lab("#808080"), atol=2)
+    red, green = (lab(colour, "deuteranopia")[1:] for colour in ("#d00000", "#508000"))
+    assert np.linalg.norm(red - green) < 25 < np.linalg.norm(lab("#d00000")[1:] - lab("#508000")[1:])
+
+
+@pytest.mark.parametrize("number", [2, 3, 6, 10])
+def test_ordered_colours_darken_evenly_and_the_lightest_shows_on_white(number):
+    """So they can be told apart without any colour: in grey, and by everybody."""
+    colours = style.ordered(number)
+    lightness = np.array([lab(colour)[0] for colour in colours])
+    assert (np.diff(lightness) < -0.6 * (lightness[0] - lightness[-1]) / (number - 1)).all()
+    assert lightness[0] < 77
+    assert lightness[0] - lightness[-1] > 55
+    for who in SEEN:
+        near = [np.linalg.norm(lab(a, who) - lab(b, who)) for a, b in itertools.pairwise(colours)]
+        assert min(near) > 5
+
+
+def test_categories_can_be_told_apart_by_everybody():
+    for who in SEEN:
+        for a, b in itertools.pairwise(style.CATEGORIES):
+            assert np.linalg.norm(lab(a, who) - lab(b, who)) > 20, (who, a, b)
+    assert max(lab(colour)[0] for colour in style.CATEGORIES) < 77
+
+
+def test_looks_follow_numbers_and_words_get_a_second_cue():
+    looks = style.looks(["16", "4", "8", "4"])
+    lightness = [luminance(looks[label].colour) for label in ("4", "8", "16")]
+    assert lightness == sorted(lightness, reverse=True)
+    words = style.looks([f"name {i}" for i in range(9)])
+    assert len({(look.colour, look.dashes) for look in words.values()}) == 9
+    assert len({look.marker for look in words.values()}) == 9
+
+
+def group(label, *runs):
+    """Runs evaluated after 10, 20, … steps, their mean, and a band from the lowest to the highest."""
+    values = np.array(runs, float)
+    clock = 10 * np.arange(1, values.shape[-1] + 1)
+    low, high = (values.min(axis=0), values.max(axis=0)) if len(runs) > 1 else (np.full(len(clock), NAN),) * 2
+    return lines.Group(label, clock, values.mean(axis=0), low, high, [(clock, run) for run in runs])
+
+
+def ticks(axis):
+    """Labels of an axis that are in view."""
+    low, high = sorted(axis.get_view_interval())
+    return [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+
+
+def drawn(figure: Figure):
+    """Lay out all, as it is saved: no text lies outside, none on another along x, no legend on a panel."""
+    figure.draw_without_rendering()
+    whole = figure.bbox.padded(1)
+    for axes in figure.axes:
+        texts = [axes.title, axes.xaxis.label, axes.yaxis.label, *ticks(axes.xaxis), *ticks(axes.yaxis)]
+        for box in (text.get_window_extent() for text in texts if text.get_text()):
+            assert whole.contains(*box.min), texts
+            assert whole.contains(*box.max), texts
+        for boxes in itertools.combinations([t.get_window_extent() for t in ticks(axes.xaxis)], 2):
+            assert not boxes[0].overlaps(boxes[1])
+    for legend in figure.legends:
+        box = legend.get_window_extent()
+        assert whole.contains(*box.min)
+        assert whole.contains(*box.max)
+        assert not any(box.overlaps(axes.get_window_extent()) for axes in figure.axes)
+    return figure
+
+
+def test_curves_have_thin_runs_a_thick_middle_a_band_and_one_look_for_a_label():
+    ours = lines.Panel("ours", "updates", "share", [group("4", [0, 0.2], [0, 0.4]), group("8", [1, 1])], 0.1)
+    theirs = lines.Panel("theirs", "steps", "of 1000", [group("8", [0, 100]), group("64", [0, 300])])
+    figure = drawn(lines.curves([ours, theirs], "depth"))
+    left, right = figure.axes
+    named = {line.get_label(): line for line in left.get_lines() if not line.get_label().startswith("_")}
+    np.testing.assert_allclose(named["4"].get_xydata(), [[10, 0], [20, 0.3]])
+    assert sum(line.get_linewidth() < 1 for line in left.get_lines()) == 2  # a single run is its own middle
+    (band,) = left.collections
+    assert {tuple(np.round(p, 6)) for p in band.get_paths()[0].vertices} >= {(20, 0.2), (20, 0.4)}
+    other = {line.get_label(): line for line in right.get_lines()}
+    assert other["8"].get_color() == named["8"].get_color() != other["64"].get_color()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["4", "8", "64", "random actions"]
+    assert legend.get_title().get_text() == "depth"
+    assert left.get_ylim()[0] < 0 < 1 < left.get_ylim()[1]
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [group(depth, np.linspace(0, 1, 9)) for depth in DEPTHS],
+        [group("4", [0.5])],
+        [group("4", [NAN, 0.2, NAN]), group("8", [NAN] * 3)],
+        [lines.Group("4", [], [], [], [])],
+        [],
+        [group(f"a setting with quite a long name, {i}", [-3.0, 1], [2, -2]) for i in range(8)],
+    ],
+    ids=["ten depths", "one point", "missing", "empty", "none", "long names"],
+)
+def test_curves_of_any_number_of_groups_can_be_read(groups):
+    long = "a title that says at length whose curves these are: other physics, other budget"
+    for panels in (1, 2, 3):
+        figure = drawn(lines.curves([lines.Panel(long, "updates", "y", groups, 0.5)] * panels, "depth"))
+        assert len(figure.axes) == panels
+    told = [text.get_text() for text in figure.axes[0].texts]
+    measured = any(np.isfinite(np.asarray(g.middle, float)).any() for g in groups)
+    assert told == ([] if measured else ["nothing was measured"])
+
+
+def chart(*series, **options):
+    return charts.Chart("point_u4_maze", "depth", "updates", series, **options)
+
+
+PLACES = [
+    charts.Place("1", NAN, NAN, NAN, [], [64e3] * 3),
+    charts.Place("4", 50e3, 42e3, float("inf"), [41e3, 50e3], [64e3]),
+    charts.Place("16", 20e3, 18e3, 24e3, [18e3, 20e3, 24e3]),
+]
+
+
+@pytest.mark.parametrize("kind", [charts.line, charts.bars])
+def test_every_run_is_a_mark_and_one_that_never_arrived_a_hollow_one(kind):
+    figure = drawn(kind([chart(charts.Series("", PLACES), log=True, chance=60e3)]))
+    (axes,) = figure.axes
+    along = 1 if kind is charts.line else 0
+    filled, hollow = [], []
+    for marks in axes.collections:
+        white = len(marks.get_facecolors()) and marks.get_facecolors()[0][:3].min() == 1
+        (hollow if white else filled).extend(marks.get_offsets()[:, along].tolist())
+    assert sorted(filled) == [18e3, 20e3, 24e3, 41e3, 50e3]
+    assert hollow == [64e3] * 4
+    whiskers = [line.get_xydata()[:, along].tolist() for line in axes.get_lines()]
+    assert [42e3, 64e3] in whiskers  # no farther than runs were seen
+    assert [18e3, 24e3] in whiskers
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["not there when last seen", "random actions"]
+
+
+def test_places_of_a_logarithmic_axis_are_equally_far_apart_and_named():
+    places = [charts.Place(depth, 0.1 * i, NAN, NAN) for i, depth in enumerate(reversed(DEPTHS))]
+    (axes,) = drawn(charts.line([chart(charts.Series("", places), log=True)])).axes
+    line = axes.get_lines()[0].get_xydata()
+    np.testing.assert_allclose(line[:, 0], np.arange(10))
+    np.testing.assert_allclose(line[:, 1], np.arange(0.9, -0.05, -0.1), atol=1e-12)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == list(reversed(DEPTHS))
+    (axes,) = drawn(charts.line([chart(charts.Series("", places[-3:]))])).axes
+    np.testing.assert_allclose(axes.get_lines()[0].get_xdata(), [1, 2, 4])
+
+
+def test_series_stand_beside_each_other():
+    both = [charts.Series(name, PLACES[1:]) for name in ("true", "false")]
+    (axes,) = drawn(charts.line([chart(*both, log=True)], "residual")).axes
+    true, false = (
+        line.get_xdata()
+        for line in axes.get_lines()
+        if len(line.get_xdata()) == 2 and line.get_marker() != "None"
+    )
+    assert (true < false).all()
+    figure = drawn(charts.bars([chart(*both)], "residual"))
+    spans = sorted((bar.get_y(), bar.get_y() + bar.get_height()) for bar in figure.axes[0].patches)
+    assert len(spans) == 4
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
+    assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["true", "false"]
+
+
+@pytest.mark.parametrize("labels", [["1"], ["no LayerNorm", "full"], ["0", "0.001"]], ids=str)
+@pytest.mark.parametrize("kind", [charts.line, charts.bars])
+def test_axes_of_words_of_one_place_and_with_a_zero_are_drawn(kind, labels):
+    places = [charts.Place(label, 0.5, -float("inf"), float("inf"), [0.5]) for label in labels]
+    figure = drawn(kind([chart(charts.Series("", places), log=True), chart()]))
+    assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [[], ["nothing was measured"]]
+
+
+def test_cells_of_a_heat_map_hold_their_numbers_in_a_colour_that_can_be_read():
+    values = np.array([[0.0, 0.25, NAN], [0.5, 0.75, 1.0]])
+    ours = grids.Grid("ours", "actor depth", "critic depth", ["1", "4", "16"], ["4", "1"], values)
+    theirs = ours._replace(title="theirs", values=1000 * values)
+    figure = drawn(grids.heat_map([ours, theirs]))
+    left, right = figure.axes
+    assert [text.get_text() for text in left.texts] == ["0.00", "0.25", "–", "0.50", "0.75", "1.00"]
+    assert [text.get_text() for text in right.texts] == ["0", "250", "–", "500", "750", "1,000"]
+    (image,) = left.images
+    ground = [to_hex(colour) for colour in image.to_rgba(values).reshape(-1, 4)]
+    for text, colour in zip(left.texts, ground, strict=True):
+        if text.get_text() != "–":
+            lights = sorted([luminance(text.get_color()), luminance(colour)])
+            assert (lights[1] + 0.05) / (lights[0] + 0.05) > 4.5  # WCAG 2, AA
+    assert (np.diff([luminance(c) for c in ground[:2] + ground[3:]]) < 0).all()
+    drawn(grids.heat_map([ours._replace(values=np.full((2, 3), NAN)), ours._replace(values=np.ones((2, 3)))]))
