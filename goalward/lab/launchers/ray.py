@@ -28,13 +28,14 @@ from goalward.lab.launchers.remote import POLL, note, watch
 NEW = "local"  # Ray's name for a new cluster of this machine
 # Seconds: in which an existing cluster answers, a new one starts, and runs save when all ends.
 ANSWER, START, SAVE = 30, 120, 120
+USABLE = 0.9  # of the free memory, what runs may take
 _OBJECT_STORE = 2**27  # bytes; runs pass nothing through it
 _CARRIED = ("JAX_", "XLA_")  # variables of this process that a run's process finds on any node
 _DRIVER = "import sys; from goalward.lab.launchers import ray; ray.drive(int(sys.argv[1]), sys.argv[2])"
 
 
-def launcher(address: str | None = None) -> Launcher:
-    """Connect to the cluster at an address: HOST:PORT, or auto for the one that runs on this machine.
+def launcher(address: str | None = None, jobs: int | None = None) -> Launcher:
+    """Connect to the cluster at an address, HOST:PORT or auto for that of this machine, for `jobs` at a time.
 
     By default it is the one of RAY_ADDRESS, or else a new one of this machine's free cores and memory, which
     ends with the launcher. Raises `UserError` where Ray is not installed, and `MachineError` where no cluster
@@ -43,7 +44,7 @@ def launcher(address: str | None = None) -> Launcher:
     if find_spec("ray") is None:
         raise UserError("Ray is not installed; use `pip install 'goalward[ray]'`")
     driver = _Driver(address or os.environ.get("RAY_ADDRESS") or NEW)
-    return Launcher(driver.start, None, driver.close)
+    return Launcher(driver.start, jobs, driver.close)
 
 
 class _Driver:
@@ -167,7 +168,7 @@ def _connect(address: str) -> Any:
     if address == NEW:
         options = {
             "num_cpus": machine.cores(),
-            "_memory": machine.free_memory(),
+            "_memory": round(USABLE * machine.free_memory()),
             "object_store_memory": _OBJECT_STORE,
             "include_dashboard": False,
         }

@@ -42,8 +42,7 @@ def launcher(folder: Path, name: str, options: Sequence[str] = (), jobs: int | N
         raise MachineError("this machine has no sbatch; call the sweep where jobs of Slurm are submitted")
     given = _options(options)
     slurm = _Slurm(folder.absolute(), {"job_name": name, **given}, jobs)
-    look = "`goalward status` shows them, and a sweep that is called again waits for them"
-    stays = f"its jobs stay in the queue of Slurm: {look}; `scancel --me --name={name}` takes them out"
+    stays = f"jobs stay in the queue of Slurm, and `scancel --me --name={name}` takes them out"
     return Launcher(slurm.start, None, lambda: None, stays)
 
 
@@ -89,7 +88,7 @@ class _Slurm:
             for name, job in jobs.items()
             if job.job_id in self._queue and not job.paths.result_pickle.exists()
         }
-        missing = [task._replace(gpus=math.ceil(task.gpus)) for task in tasks if task.name not in jobs]
+        missing = [task for task in tasks if task.name not in jobs]
         for first in range(0, len(missing), MOST):
             part = missing[first : first + MOST]
             jobs |= zip((task.name for task in part), self._submit(part), strict=True)
@@ -101,7 +100,7 @@ class _Slurm:
     def _submit(self, tasks: Sequence[Task]) -> list[Any]:
         submitit = _submitit()
         executor = submitit.SlurmExecutor(self._folder, max_num_timeout=_OFTEN)
-        cores, gpus = max(task.cores for task in tasks), max(task.gpus for task in tasks)
+        cores, gpus = max(task.cores for task in tasks), round(max(task.gpus for task in tasks))
         options = {
             "cpus_per_task": cores,
             "mem": f"{math.ceil(max(task.memory for task in tasks) / 2**20)}M",
