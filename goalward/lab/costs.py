@@ -66,6 +66,11 @@ def needs(trials: Sequence[Trial], slots: Sequence[Slot]) -> tuple[dict[str, Res
     return given, None if on_gpu else round(plan.USABLE * free)
 
 
+def asked(trials: Sequence[Trial], cores: int, gpus: float) -> dict[str, Resources]:
+    """What each run asks a cluster for. With GPUs it is much memory, but checkpoints pass through it."""
+    return {name: Resources(most.needed() + plan.PROCESS, cores, gpus) for name, most in memory(trials).items()}
+
+
 def measure(
     trials: Sequence[Trial], launcher: Launcher, needs: Mapping[str, Resources],
     tell: Callable[[str], None], should_stop: Callable[[], bool],

@@ -27,7 +27,7 @@ from goalward.lab.study import Study
 FORMAT = 1
 SCORE = "time_at_goal_fraction"  # what is shown of a run whose study measures no metric
 
-_SWEEP, _RUNS, _LOGS, _LOCK = "sweep.json", "runs", "logs", ".lock"
+_SWEEP, _RUNS, _LOGS, _SLURM, _LOCK = "sweep.json", "runs", "logs", "slurm", ".lock"
 _END_OF_LOG = 8_192  # bytes
 
 State = Literal["done", "running", "failed", "stopped", "waiting"]
@@ -82,6 +82,11 @@ def run_directory(folder: Path, name: str) -> Path:
 def log(folder: Path, name: str) -> Path:
     """File of what a run's processes said."""
     return folder / _LOGS / f"{name}.log"
+
+
+def slurm(folder: Path) -> Path:
+    """Folder of what jobs of Slurm need."""
+    return folder / _SLURM
 
 
 def end_of_log(folder: Path, name: str, lines: int = 12) -> list[str]:

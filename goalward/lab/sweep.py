@@ -64,8 +64,8 @@ def run(
     """Run all trials that are not done, in their order, until they are done or failed, or a stop is asked for.
 
     `needs` are by a trial's name; `room` are the bytes that runs side by side may take, or None.
-    Whatever ends it, all processes have ended when it returns. Raises `MachineError` where files cannot be
-    written.
+    Whatever ends it, all processes have ended when it returns, but for those of a launcher whose tasks stay.
+    Raises `MachineError` where files cannot be written.
     """
     sweep = _Sweep(trials, folder, launcher, needs, view, room, retries, metric)
     try:
@@ -119,9 +119,11 @@ class _Sweep:
         self.show()
 
     def stop(self) -> None:
-        """Tell all runs to save and stop, once; nothing is started any more."""
+        """Tell all runs to save and stop, once, or leave those that need no sweep; nothing is started then."""
         if not self._stopping:
             self._stopping = True
+            if self._launcher.stays is not None:
+                self._running.clear()
             for running in self._running.values():
                 running.job.stop()
 

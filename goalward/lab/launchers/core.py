@@ -37,16 +37,17 @@ class Launcher(NamedTuple):
     start: Callable[[Sequence[Task]], list[Job]]  # raises `MachineError` for what this launcher cannot do
     slots: int | None  # tasks that it is to be given at a time; None: it has a queue of its own and takes all
     close: Callable[[], None]
+    stays: str | None = None  # what to say of tasks that go on when the sweep ends; None: they are stopped
 
 
-def command(task: Task) -> list[str]:
+def command(task: Task, at_death: str = "SIGTERM") -> list[str]:
     """The words of a task's process; to be asked for where and when it starts, the first time or once more.
 
-    Where `setpriv` exists, as on any Linux, the process gets SIGTERM when the one that started it dies: a run
+    Where `setpriv` exists, as on any Linux, the process gets a signal when the one that started it dies: a run
     then saves and stops.
     """
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
-    bound = [setpriv, "--pdeathsig", "SIGTERM", "--"] if setpriv else []
+    bound = [setpriv, "--pdeathsig", at_death, "--"] if setpriv else []
     is_begun = task.begun is not None and task.begun.exists()
     return [*bound, sys.executable, "-m", "goalward", *(task.again if is_begun else task.words)]
 
