@@ -1,14 +1,25 @@
 """Figures of studies, drawn from numbers made by hand: what is on them, and that they can be read."""
 
 import itertools
+import tomllib
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from scipy import stats
 
-from goalward.pictures import charts, grids, lines, style
+from goalward.envs import maze as mazes
+from goalward.errors import UserError
+from goalward.evaluate import Episodes
+from goalward.lab import study
+from goalward.pictures import blocks as blocks_figure
+from goalward.pictures import charts, embedding, figures, grids, lines, maps, published, style
 from goalward.pictures.grids import luminance
+from goalward.pictures.walking import walking_distances
+from goalward.policy import load_run
 
 DEPTHS = ["1", "2", "4", "8", "16", "32", "64", "128", "256", "512"]
 NAN = float("nan")
@@ -222,3 +233,232 @@ def test_cells_of_a_heat_map_hold_their_numbers_in_a_colour_that_can_be_read():
             assert (lights[1] + 0.05) / (lights[0] + 0.05) > 4.5  # WCAG 2, AA
     assert (np.diff([luminance(c) for c in ground[:2] + ground[3:]]) < 0).all()
     drawn(grids.heat_map([ours._replace(values=np.full((2, 3), NAN)), ours._replace(values=np.ones((2, 3)))]))
+
+
+WALLS = np.array([[mark == "#" for mark in row] for row in ["#####", "#...#", "###.#", "#...#", "#####"]])
+
+
+def test_a_way_hugs_the_corners_of_walls():
+    """By hand: straight where nothing stands between, else past both corners of the wall's end."""
+    goal = np.array([3.0, 1.0])
+    points = np.array([[3.0, 1.0], [3.0, 3.0], [2.0, 3.0], [1.0, 1.0], [1.0, 3.0], [1.4, 2.4]])
+    past = np.hypot(0.5, 1.5)  # from the goal to the lower corner, (2.5, 2.5)
+    ways = [
+        0,
+        2,
+        past + np.hypot(0.5, 0.5),
+        past + 1 + past,
+        past + np.hypot(1.5, 0.5),
+        past + 1 + np.hypot(0.1, 0.1),
+    ]
+    np.testing.assert_allclose(walking_distances(WALLS, points, goal), ways, atol=1e-4)
+    corner = np.array([[0, 1], [1, 0]], bool)  # two walls that touch leave no gap between them
+    closed = np.pad(np.kron(corner, np.ones((2, 2), bool)), 1, constant_values=True)
+    there = np.array([[1.9, 1.9], [3.1, 3.1]])
+    np.testing.assert_allclose(walking_distances(closed, there, np.array([1.0, 1.0])), [0.9 * 2**0.5, np.inf])
+
+
+@pytest.mark.parametrize("layout", ["u_maze", "big_maze", "hardest_maze"])
+def test_a_way_is_between_the_straight_line_and_the_way_from_cell_to_cell(layout):
+    walls = mazes.walls_of(mazes.GRIDS[layout].split())
+    cells = np.argwhere(~walls)
+    for start in cells[:: len(cells) // 3]:
+        ways = walking_distances(walls, cells.astype(float), start.astype(float))
+        by_cell = mazes.distances(walls, tuple(start.tolist()))[tuple(cells.T)]
+        straight = np.linalg.norm(cells - start, axis=1)
+        assert (ways <= by_cell + 1e-4).all()
+        assert (ways >= straight - 1e-9).all()
+        np.testing.assert_allclose(ways[by_cell <= 1], by_cell[by_cell <= 1], atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    return load_run(toy.trained(tmp_path_factory))
+
+
+def test_a_critic_is_ranked_by_what_its_distance_follows(learned, monkeypatch):
+    experiment, run = learned
+    maze = figures.maze_of(experiment)
+    goal = figures.farthest_goal(maze)
+    walking, straight = maps.true_distances(maze, goal)
+    assert (np.isnan(walking) == figures.in_walls(maze)).all()
+    assert np.nanmax(walking) > np.nanmax(straight) + 1
+    for known, told in ((walking**2, 0), (np.exp(straight), 1)):  # in another unit, bent, but in the same order
+        monkeypatch.setattr(maps, "distances", lambda *_, known=known: known)
+        ranks = maps.distance_rank(experiment, run.agent, goal)
+        assert ranks[told] == pytest.approx(1)
+        assert ranks[1 - told] < 0.9
+    other = stats.spearmanr(walking[~np.isnan(walking)], straight[~np.isnan(walking)]).statistic
+    assert ranks.walking == pytest.approx(other, abs=1e-4)
+    assert maps.rank_correlation(np.zeros(9), np.arange(9)) == 0
+    monkeypatch.undo()
+    found = maps.learned_map("depth 2", experiment, run.agent, goal)
+    figure = drawn(maps.distance_maps(maze, goal, [found]))
+    assert figure.axes[-1].get_title() == (
+        f"depth 2\nway {found.ranks.walking:.2f}, line {found.ranks.straight:.2f}"
+    )
+
+
+def test_distances_are_mapped_in_point_mazes_alone(learned):
+    experiment, run = learned
+    other = experiment._replace(env=experiment.env._replace(maze=None))
+    with pytest.raises(UserError, match="point_u_maze is no point maze"):
+        maps.distance_rank(other, run.agent, np.array([1, 1]))
+
+
+@pytest.mark.parametrize(
+    "spread", [[1, 1, 1], [4, 4, 0], [7, 0, 0], [2, 1, 0], [1e-9, 1e-9, 0], [0, 0, 0]], ids=str
+)
+def test_the_effective_rank_of_known_covariances(spread):
+    """Points at ± √λ along each axis, turned: the eigenvalues of their covariance are in proportion to λ."""
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    points = np.concatenate([np.diag(np.sqrt(spread)), -np.diag(np.sqrt(spread))]) @ turn + 5
+    eigenvalues = np.array(spread, float)
+    expected = eigenvalues.sum() ** 2 / (eigenvalues**2).sum() if any(spread) else 0
+    assert embedding.effective_rank(points) == pytest.approx(expected, abs=1e-6)
+
+
+def test_principal_axes_are_those_of_the_covariance():
+    points = np.random.default_rng(1).normal(size=(40, 5)) * [3, 1, 2, 0.5, 0.1]
+    first, second = embedding.principal_axes(points)
+    values = np.linalg.eigvalsh(np.cov(points.T, bias=True))[::-1]
+    np.testing.assert_allclose([first.share, second.share], values[:2] / values.sum())
+    np.testing.assert_allclose([np.var(first.along), np.var(second.along)], values[:2])
+    assert abs(np.dot(first.along, second.along)) < 1e-9
+
+
+def test_a_way_to_the_goal_is_embedded_up_to_its_first_step_there(learned, monkeypatch):
+    """Episodes made by hand: the third has the farther goal of the two that arrive."""
+    experiment, run = learned
+    maze = figures.maze_of(experiment)
+    cells = np.array([[[1.0, 1], [1, 1], [1, 2]], [[1, 1], [1, 1], [1, 1]], [[1, 1], [2, 3], [3, 2]]])
+    goal = np.array([[1.0, 2], [3, 1], [3, 2]])
+
+    def recorded(arrivals):
+        obs = jnp.asarray(figures.from_cells(maze, cells).swapaxes(0, 1), jnp.float32)
+        table = Episodes(
+            jnp.asarray(figures.from_cells(maze, goal), jnp.float32), np.zeros(3), np.array(arrivals),
+            np.zeros(3), np.array([0.3, 0.1, 0.2]),
+        )  # fmt: skip
+        monkeypatch.setattr(embedding, "evaluator", lambda *_, record: lambda *_: (table, (None, obs)))
+        return embedding.way_to_goal("depth 2", experiment, run.agent), obs
+
+    for arrivals, chosen, steps in (
+        ([True, False, True], 2, 3),
+        ([False] * 3, 1, 3),
+        ([True, False, False], 0, 3),
+    ):
+        way, obs = recorded(arrivals)
+        assert way.arrived == arrivals[chosen]
+        goals = jnp.tile(jnp.asarray(figures.from_cells(maze, goal[chosen]), jnp.float32), (steps, 1))
+        expected = experiment.agent.embed(run.agent, obs[:steps, chosen], goals)
+        np.testing.assert_allclose(way.states, expected, atol=1e-5)
+    monkeypatch.undo()
+    way = embedding.way_to_goal("depth 2", experiment, run.agent)
+    assert way.states.shape[1] == expected.shape[1]
+    one = embedding.Way("one point twice", np.ones((2, 3)), arrived=True)
+    figure = drawn(embedding.embedding([way, one, way, one]))
+    assert figure.axes[1].get_title() == "one point twice\n0%, effective rank 0.0"
+
+
+def test_norms_are_drawn_by_block_for_networks_that_have_some():
+    norms = {
+        depth: {f"phi_{name}": np.linspace(1, 2, blocks).tolist() for name in blocks_figure.SHOWN}
+        for depth, blocks in (("1", 0), ("4", 1), ("64", 16))
+    }
+    figure = drawn(blocks_figure.block_norms(norms, "phi"))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["4", "64"]
+    for axes in figure.axes:
+        assert [line.get_xdata().tolist() for line in axes.get_lines()] == [[1], list(range(1, 17))]
+    nothing = drawn(blocks_figure.block_norms(norms, "psi"))
+    assert {axes.texts[0].get_text() for axes in nothing.axes} == {"nothing was measured"}
+
+
+# Means of the last five epochs and their standard errors, as the paper's tables give them.
+TABLES = {
+    "fig1/humanoid": {
+        "4": (12.6, None),
+        "8": (100.8, 41),
+        "16": (522, 27),
+        "32": (638.5, 34),
+        "64": (649.5, 27),
+    },
+    "fig1/ant_big_maze": {"4": (60.7, 20), "8": (319.9, 38), "16": (423.5, 38), "64": (440.8, 33)},
+    "fig1/ant_u4_maze": {
+        "4": (11.4, None),
+        "8": (107.2, 24),
+        "16": (138.3, 25),
+        "32": (237.9, 31),
+        "64": (285.6, 38),
+    },
+    "fig1/ant_u5_maze": {"4": (0.98, None), "8": (14.9, 12), "32": (111.4, 26), "64": (97.6, 14)},
+    "fig1/ant_hardest_maze": {"4": (214.6, 13), "8": (306.5, 9), "16": (391.5, 20), "64": (387.1, 26)},
+    "fig1/arm_push_easy": {"4": (307.5, 37), "16": (804.8, 33), "32": (848.3, 40), "64": (761.8, 31)},
+    "fig1/arm_push_hard": {"4": (171.1, 16), "16": (419.4, 20), "64": (410.1, 19)},
+    "fig1/arm_binpick_hard": {"4": (38.2, 7), "32": (221.3, 21), "64": (218.7, 16)},
+    "fig1/humanoid_u_maze": {"4": (3.15, None), "8": (7.2, None), "32": (11.5, 5), "64": (158.9, 39)},
+    "fig1/humanoid_big_maze": {"4": (0.06, None), "8": (0.80, None), "16": (26.4, 19), "64": (58.6, 23)},
+    "fig7/humanoid_depth_16": {"128": (19, None), "512": (315, None), "1024": (589, None), "2048": (565, None)},
+    "fig12/humanoid_u_maze": {"4": (3.2, None), "64": (33, None), "256": (56, None), "1024": (100, 43)},
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_published_curves_end_as_the_papers_tables_say(name):
+    found = published.curves(name)
+    for label, (mean, error) in TABLES[name].items():
+        curve = found.curves[label]
+        assert curve.mean[-5:].mean() == pytest.approx(
+            mean, abs=0.6 if mean > 200 else 0.51 if mean == int(mean) else 0.1
+        )
+        if error:
+            assert curve.error[-5:].mean() == pytest.approx(error, abs=0.55)
+
+
+def test_published_results_have_a_source_and_a_unit():
+    for name in published.names():
+        if name not in (
+            "fig7/humanoid",
+            *(f"actor_critic/{t}" for t in ("humanoid", "ant_big_maze", "arm_push_easy")),
+        ):
+            found = published.curves(name)
+            assert "arXiv" in found.source
+            assert "of 1000" in found.metric
+            assert "standard error" in found.error
+            for curve in found.curves.values():
+                assert len(curve.env_steps) == len(curve.mean) == len(curve.error) > 0
+                assert (np.diff(curve.env_steps) > 0).all()
+                assert 0 <= curve.mean.min() <= curve.mean.max() <= 1000
+    assert published.curves("fig1/ant_u4_maze").curves["4"].env_steps[[0, -1]] == pytest.approx(
+        [1.52e6, 98.94e6]
+    )
+    assert published.curves("chronosrl/ant_u4_maze").curves["16"].mean[-1] == pytest.approx(588, abs=1)
+    assert "MIT" in published.curves("chronosrl/ant_u4_maze").licence
+    assert "other physics, other budget" in published.panel("fig1/ant_u4_maze").title
+    drawn(lines.curves([published.panel("fig1/ant_u4_maze"), published.panel("fig7/humanoid_depth_4")]))
+    grid = published.grid("fig7/humanoid")
+    np.testing.assert_allclose(
+        grid.values[::-1].round(),
+        [[7, 8, 13, 15, 12], [13, 24, 76, 242, 29], [19, 30, 315, 589, 565], [26, 289, 652, 716, 700]],
+        atol=0.6,
+    )
+    drawn(grids.heat_map([grid, published.grid("actor_critic/ant_big_maze")]))
+    for wrong in (published.curves, published.grid):
+        with pytest.raises(UserError, match=r"'fig1/ant'.*there are"):
+            wrong("fig1/ant")
+
+
+def test_published_curves_of_every_study_exist_and_their_numbers_can_be_read():
+    files = [tomllib.loads((study.SHIPPED / f"{name}.toml").read_text()) for name in study.shipped()]
+    parts = [
+        part for file in files for at in (file, *file["scales"].values()) for part in at.get("published", [])
+    ]
+    assert len(parts) > 10
+    for part in parts:
+        if "curves" in part:
+            assert published.curves(part["curves"]).by == part["axis"]
+        assert all(np.isfinite(published.number(text)[0]) for text in part["values"].values())
+    assert published.number("107.2 ± 24") == (107.2, 24)
+    assert published.number("≈ 171")[0] == 171
+    with pytest.raises(ValueError, match="could not convert"):
+        published.number("many")

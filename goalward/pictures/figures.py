@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter
 
@@ -74,31 +75,47 @@ def distances(experiment: Experiment, agent: Any, goal_cell: np.ndarray) -> np.n
     (rows · PER_CELL, columns · PER_CELL), at rest where the observation has velocities.
     """
     maze = maze_of(experiment)
-    axes = [(np.arange(size * PER_CELL) + 0.5) / PER_CELL - 0.5 for size in maze.walls.shape]
-    cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+    cells = places(maze).reshape(-1, 2)
     obs = np.zeros((len(cells), experiment.env.spec.obs_dim), np.float32)
     obs[:, :2] = from_cells(maze, cells)
     goals = np.broadcast_to(from_cells(maze, goal_cell), (len(cells), 2)).astype(np.float32)
     value = np.asarray(jax.jit(experiment.agent.value)(agent, obs, goals))
-    shape = tuple(size * PER_CELL for size in maze.walls.shape)
-    in_wall = np.kron(maze.walls, np.ones((PER_CELL, PER_CELL), bool))
-    return np.where(in_wall, np.nan, -value.reshape(shape))
+    in_wall = in_walls(maze)
+    return np.where(in_wall, np.nan, -value.reshape(in_wall.shape))
+
+
+def places(maze: Maze) -> np.ndarray:
+    """Points all over a maze, (rows · PER_CELL, columns · PER_CELL, 2), each a row and a column in cells."""
+    axes = [(np.arange(size * PER_CELL) + 0.5) / PER_CELL - 0.5 for size in maze.walls.shape]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+
+
+def in_walls(maze: Maze) -> np.ndarray:
+    """Which of these points lie in walls, (rows · PER_CELL, columns · PER_CELL)."""
+    return np.kron(maze.walls, np.ones((PER_CELL, PER_CELL), bool))
 
 
 def draw_distances(axes: Axes, experiment: Experiment, agent: Any, goal_cell: np.ndarray) -> None:
-    """Paint `distances` with contour lines, walls, the goal and where episodes start."""
+    """Paint `distances`, with the goal and where episodes start named, and what the colours stand for."""
     maze, values = maze_of(experiment), distances(experiment, agent, goal_cell)
+    image = paint(axes, maze, values, goal_cell)
+    _name(axes, goal_cell, "goal")
+    for start in np.unique(maze.pairs[:, 0], axis=0):
+        _name(axes, start, "start")
+    axes.figure.colorbar(image, ax=axes, shrink=0.8, label="learned distance −f")
+
+
+def paint(axes: Axes, maze: Maze, values: np.ndarray, goal_cell: np.ndarray) -> AxesImage:
+    """Paint distances at `places` with contour lines, walls, the goal and where episodes start."""
     rows, columns = maze.walls.shape
     extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
     draw_walls(axes, maze)
     image = axes.imshow(values, extent=extent, cmap="viridis_r", interpolation="bilinear")
     axes.contour(values, levels=12, extent=extent, origin="upper", colors="white", linewidths=0.6, alpha=0.7)
     axes.plot(goal_cell[1], goal_cell[0], "*", color=GOAL, markersize=14, markeredgecolor="white")
-    _name(axes, goal_cell, "goal")
     for start in np.unique(maze.pairs[:, 0], axis=0):
         axes.plot(start[1], start[0], "o", color="black", markersize=6, markeredgecolor="white")
-        _name(axes, start, "start")
-    axes.figure.colorbar(image, ax=axes, shrink=0.8, label="learned distance −f")
+    return image
 
 
 def _name(axes: Axes, cell: np.ndarray, text: str) -> None:
