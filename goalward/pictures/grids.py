@@ -31,7 +31,7 @@ def heat_map(shown: Sequence[Grid]) -> Figure:
     tallest = max((len(grid.rows) for grid in shown), default=1)
     columns = min(2, len(shown))
     figure.set_size_inches(
-        columns * max(1.3 + 0.62 * widest, 3.4), -(-len(shown) // columns) * (1.5 + 0.5 * tallest)
+        columns * max(1.1 + 0.54 * widest, 3.2), -(-len(shown) // columns) * (1.5 + 0.5 * tallest)
     )
     for one, grid in zip(axes, shown, strict=True):
         _draw(one, grid)

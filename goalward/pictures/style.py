@@ -21,8 +21,8 @@ TEXT: dict[Any, Any] = {
     "font.size": 12, "axes.titlesize": 12, "axes.labelsize": 12, "legend.fontsize": 11,
     "legend.title_fontsize": 11, "legend.frameon": False,
 }  # fmt: skip
-PANEL = (3.7, 3.2)  # inches, of one of several
-WIDE = (5.6, 3.2)  # of one that is alone
+PANEL = (3.7, 3.5)  # inches, of one of several
+WIDE = (5.6, 3.4)  # of one that is alone
 LEGEND = 0.7  # inches below all panels
 # Ordered groups go through part of viridis, from light to dark. Its lightness falls evenly, so that they can be
 # told apart in grey too; what is lighter than its start is hard to see on white.
