@@ -4,11 +4,13 @@ import itertools
 import tomllib
 
 import jax.numpy as jnp
+import matplotlib as mpl
 import numpy as np
 import pytest
 import toy
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from scipy import stats
 
 from goalward.envs import maze as mazes
@@ -129,6 +131,20 @@ def test_curves_have_thin_runs_a_thick_middle_a_band_and_one_look_for_a_label():
     assert [text.get_text() for text in legend.get_texts()] == ["4", "8", "64", "random actions"]
     assert legend.get_title().get_text() == "depth"
     assert left.get_ylim()[0] < 0 < 1 < left.get_ylim()[1]
+
+
+def test_figures_are_the_same_whatever_a_matplotlibrc_says():
+    sizes = []
+    for settings in (
+        {},
+        {"font.size": 30, "axes.titlesize": 40, "lines.linewidth": 9, "axes.facecolor": "red"},
+    ):
+        with mpl.rc_context(settings):
+            figure = lines.curves([lines.Panel("a", "x", "y", [group("4", [0, 1])])])
+        texts = figure.findobj(Text)
+        sizes.append(([text.get_fontsize() for text in texts], figure.axes[0].get_facecolor()))
+    assert sizes[0] == sizes[1]
+    assert min(sizes[0][0]) >= 11
 
 
 @pytest.mark.parametrize(

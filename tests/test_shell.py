@@ -76,8 +76,10 @@ def test_pictures_are_the_same_whatever_a_matplotlibrc_says(trained, tmp_path):
 def test_every_figure_has_matplotlibs_own_settings():
     for path in SOURCE.rglob("*.py"):
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(function, ast.FunctionDef) and "Figure(" in ast.unparse(function):
-                assert "own_settings()" in " ".join(map(ast.unparse, function.decorator_list)), function.name
+            text = ast.unparse(function) if isinstance(function, ast.FunctionDef) else ""
+            if isinstance(function, ast.FunctionDef) and re.search(r"Figure\(|style\.panels\(", text):
+                decorators = " ".join(map(ast.unparse, function.decorator_list))
+                assert re.search(r"own_settings\(\)|large_text\(\)", decorators), function.name
 
 
 def test_keys_are_of_one_kind(trained):

@@ -78,6 +78,7 @@ def is_number(label: str) -> bool:
         return False
 
 
+@large_text()
 def panels(number: int, columns: int = 2) -> tuple[Figure, list[Axes]]:
     """A figure of so many panels, row by row, and no empty ones."""
     columns = max(1, min(columns, number))
