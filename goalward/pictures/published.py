@@ -62,14 +62,14 @@ def panel(name: str) -> Panel:
         Group(label, curve.env_steps, curve.mean, curve.mean - curve.error, curve.mean + curve.error)
         for label, curve in found.curves.items()
     ]
-    title = f"{_paper(found.source)}, {found.title}: {OTHER} (mean ± standard error)"
-    return Panel(title, "environment steps", "steps at goal, of 1000", groups)
+    title = f"{found.title} ({_paper(found.source)})\n{OTHER}"
+    return Panel(title, "environment steps", "steps at goal of 1000, ± s.e.", groups)
 
 
 def grid(name: str) -> Grid:
     """A published table of two axes, steps at the goal of 1000. Raises `UserError` for an unknown one."""
     found, source = _find("grids", name)
-    title = f"{_paper(source['source'])}, {found['title']}, steps at goal of 1000: {OTHER}"
+    title = f"{found['title']} ({_paper(source['source'])})\nsteps at goal of 1000; {OTHER}"
     return Grid(
         title, found["x"], found["y"], found["columns"], found["rows"], np.array(found["values"], float)
     )
