@@ -107,7 +107,7 @@ def _chart(results: Results, evidence: Evidence, part: Part, other: Mapping[str,
     place = _time_place if measured.is_time else _score_place
     series = []
     for point in _points(_axis(results, by)):
-        labels = [other | point | {x: label} for label in results.study.axis(x).labels]
+        labels = [{**other, **point, x: label} for label in results.study.axis(x).labels]
         places = [place(chosen[x], results.of(measure, chosen)) for chosen in labels]
         series.append(Series(point.get(by, ""), places))
     chance = None if measured.is_time else _chance(evidence, other, measured.options.get("metric"))

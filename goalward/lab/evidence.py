@@ -1,6 +1,6 @@
 """What there is of a study in the folder of a sweep: how its runs stand, what they measured, whence they are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ class Evidence(NamedTuple):
     study: Study
     folder: Path
     standings: dict[str, Standing]  # of all runs
-    rows: dict[str, list[Row]]  # all evaluations, of those that are done
+    rows: dict[str, Sequence[Row]]  # all evaluations, of those that are done
     origins: dict[str, Mapping[str, Any]]  # what meta.json says, of those that are done
     refused: dict[str, str]  # done, but not looked at, and why
     looks: dict[str, looks.Look]  # what checkpoints say, of those that are done

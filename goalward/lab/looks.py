@@ -4,6 +4,8 @@ What was found is kept in the sweep's folder, by run and iteration: a second loo
 """
 
 import io
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +13,15 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy import sparse, stats
-from scipy.sparse import csgraph
 
 from goalward import checkpoint, files, runs
 from goalward.config import TrainConfig
-from goalward.envs.maze import Maze
-from goalward.envs.point import from_cells, to_cells
+from goalward.envs.point import to_cells
 from goalward.errors import UserError
 from goalward.lab import folder as folders
 from goalward.lab.axes import Trial
 from goalward.lab.study import Part, Study
-from goalward.pictures import figures
+from goalward.pictures import figures, maps
 from goalward.train import Experiment, build, evaluation_keys, evaluator, other_version, restore
 
 FORMAT = 1  # raised whenever something below is computed in another way
@@ -33,8 +32,8 @@ MEASURES = {
     ("distance_rank", "straight"): "straight",
     ("effective_rank", None): "effective_rank",
 }
-FIGURES = {"distance_maps": ("map", "walking"), "embedding": ("way", "path", "shares")}
-DISTANCES, WAYS = ("walking", "straight", "map"), ("effective_rank", "way", "path", "shares")
+FIGURES = {"distance_maps": ("map", "map_ranks"), "embedding": ("way", "path", "shares")}
+DISTANCES, WAYS = ("walking", "straight", "map", "map_ranks"), ("effective_rank", "way", "path", "shares")
 
 Look = dict[str, np.ndarray]
 
@@ -97,7 +96,7 @@ def _read(path: Path, key: str) -> Look:
     try:
         with files.open_to_read(path) as file, np.load(file, allow_pickle=False) as kept:
             found = {name: kept[name] for name in kept.files}
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return {}
     return found if str(found.pop("key", "")) == key else {}
 
@@ -112,9 +111,8 @@ def _keep(path: Path, key: str, found: Look) -> None:
 class _Eye(NamedTuple):
     """Compiled functions of an agent's state."""
 
-    experiment: Experiment
-    value: Callable[..., Any]  # (agent, obs (N, D), goals (N, G)) -> f (N,)
-    embed: Callable[..., Any]  # -> φ (N, R)
+    experiment: Experiment  # that of evaluations
+    embed: Callable[..., Any]  # (agent, obs (N, D), goals (N, G)) -> φ (N, R)
     episodes: Callable[..., Any]  # (agent, keys (M,)) -> episodes, (states, obs (K, M, D))
 
 
@@ -122,8 +120,7 @@ def _open(config: TrainConfig) -> _Eye:
     experiment = build(config)
     if experiment.eval_env.maze is None or experiment.eval_env.task is not None:
         raise UserError(f"{experiment.eval_env.name} is no point maze; only of these are checkpoints looked at")
-    agent = experiment.agent
-    return _Eye(experiment, jax.jit(agent.value), jax.jit(agent.embed), evaluator(experiment, record=True))
+    return _Eye(experiment, jax.jit(experiment.agent.embed), evaluator(experiment, record=True))
 
 
 def _see(eye: _Eye, directory: Path, trial: Trial, saved: checkpoint.Saved, names: Sequence[str]) -> Look:
@@ -136,85 +133,28 @@ def _see(eye: _Eye, directory: Path, trial: Trial, saved: checkpoint.Saved, name
     eye = eye._replace(experiment=experiment)
     found: Look = {}
     if set(names) & set(DISTANCES):
-        found |= distances(eye, agent)
+        found |= distances(experiment._replace(env=experiment.eval_env), agent)
     if set(names) & set(WAYS):
         found |= ways(eye, agent)
     return found
 
 
-def distances(eye: _Eye, agent: Any) -> Look:
-    """Rank correlations (Spearman) of the learned distance with the true ones, means over goals; a map.
+def distances(experiment: Experiment, agent: Any) -> Look:
+    """How the learned distances to the goals of evaluations order a maze, and the map of the farthest goal.
 
-    `walking`, `straight`: (); `map`: (H, W), to the farthest goal, NaN in walls.
+    `walking`, `straight`: (), Spearman's rank correlations with the true distances, means over goals.
+    `map`: (H, W) at `figures.places`, and its own `map_ranks` (2,).
     """
-    maze = figures.maze_of(eye.experiment._replace(env=eye.experiment.eval_env))
-    cells, free = grid(maze)
-    points = cells[free]
-    ranks: dict[str, list[float]] = {"walking": [], "straight": []}
-    farthest, learned_map = figures.farthest_goal(maze), np.full(free.shape, np.nan, np.float32)
-    for goal in np.unique(maze.pairs[:, 1], axis=0):
-        learned = -_values(eye, agent, maze, points, goal)
-        ranks["walking"].append(_rank(learned, walking(maze, goal)[free]))
-        ranks["straight"].append(_rank(learned, np.linalg.norm(points - goal, axis=-1)))
-        if (goal == farthest).all():
-            learned_map[free] = learned
-    return {**{name: np.asarray(np.mean(found)) for name, found in ranks.items()}, "map": learned_map}
-
-
-def _values(eye: _Eye, agent: Any, maze: Maze, points: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """f(s, π(s, g), g) at rest at points (N, 2), in cells, (N,)."""
-    obs = np.zeros((len(points), eye.experiment.env.spec.obs_dim), np.float32)
-    obs[:, :2] = from_cells(maze, points)
-    goals = np.broadcast_to(from_cells(maze, goal), (len(points), 2)).astype(np.float32)
-    return np.asarray(eye.value(agent, obs, goals))
-
-
-def _rank(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation; NaN where one of both is the same everywhere."""
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(stats.spearmanr(a, b).statistic)
-
-
-def grid(maze: Maze) -> tuple[np.ndarray, np.ndarray]:
-    """Points all over a maze, in cells (H, W, 2), and whether each is free (H, W)."""
-    per_cell = figures.PER_CELL
-    axes = [(np.arange(size * per_cell) + 0.5) / per_cell - 0.5 for size in maze.walls.shape]
-    cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    return cells, ~np.kron(maze.walls, np.ones((per_cell, per_cell), bool))
-
-
-# Steps from a point of a grid, and what has to be free on the way: up to two points off, as a knight moves.
-_MOVES = {
-    (0, 1): [], (1, 0): [], (1, 1): [(0, 1), (1, 0)], (1, -1): [(0, -1), (1, 0)],
-    (1, 2): [(0, 1), (1, 1)], (1, -2): [(0, -1), (1, -1)], (2, 1): [(1, 0), (1, 1)], (2, -1): [(1, 0), (1, -1)],
-}  # fmt: skip
-
-
-def walking(maze: Maze, goal: np.ndarray) -> np.ndarray:
-    """Length of the shortest way to a goal cell from each point of `grid`, in cells (H, W); inf in walls.
-
-    By Dijkstra over steps in 16 directions, which are at most 2.8 % longer than straight ones.
-    """
-    cells, free = grid(maze)
-    index = np.arange(free.size).reshape(free.shape)
-    edges: list[tuple[np.ndarray, np.ndarray, float]] = []
-    for move, between in _MOVES.items():
-        ends = [_moved(np.where(free, index, -1), step) for step in (move, *between)]
-        passable = free & np.all([end >= 0 for end in ends], axis=0)
-        edges.append((index[passable], ends[0][passable], float(np.hypot(*move)) / figures.PER_CELL))
-    rows, columns = (np.concatenate([edge[k] for edge in edges]) for k in (0, 1))
-    lengths = np.concatenate([np.full(len(edge[0]), edge[2]) for edge in edges])
-    graph = sparse.csr_array((lengths, (rows, columns)), shape=(free.size, free.size))
-    near = np.linalg.norm(cells - goal, axis=-1)
-    starts = np.flatnonzero(near.ravel() <= near.min() + 1e-9)  # the goal lies in the middle of them
-    found = csgraph.dijkstra(graph, directed=False, indices=starts, min_only=True)
-    return np.asarray(found).reshape(free.shape) + near.min()
-
-
-def _moved(index: np.ndarray, step: tuple[int, int]) -> np.ndarray:
-    """For each point the index of the one that lies a step off, −1 outside. Mazes are closed: none wraps."""
-    return np.roll(index, (-step[0], -step[1]), axis=(0, 1))
+    maze = figures.maze_of(experiment)
+    goals = np.unique(maze.pairs[:, 1], axis=0)
+    found = [maps.learned_map("", experiment, agent, goal) for goal in goals]
+    walking, straight = np.mean([one.ranks for one in found], axis=0)
+    (farthest,) = np.flatnonzero((goals == figures.farthest_goal(maze)).all(axis=1))
+    drawn = found[farthest]
+    return {
+        "walking": walking, "straight": straight,
+        "map": drawn.learned.astype(np.float32), "map_ranks": np.array(drawn.ranks),
+    }  # fmt: skip
 
 
 def ways(eye: _Eye, agent: Any) -> Look:
@@ -226,8 +166,8 @@ def ways(eye: _Eye, agent: Any) -> Look:
     experiment = eye.experiment
     env, maze = experiment.eval_env, figures.maze_of(experiment._replace(env=experiment.eval_env))
     episodes, (_, obs) = eye.episodes(agent, evaluation_keys(experiment.config))
+    at_goal = np.asarray(env.spec.success(env.spec.achieved(obs), episodes.goal[None]))  # (K, M)
     obs, goal = np.asarray(obs), np.asarray(episodes.goal)
-    at_goal = np.asarray(env.spec.success(env.spec.achieved(obs), goal[None]))  # (K, M)
     chosen = np.flatnonzero(np.asarray(episodes.success) & at_goal.any(axis=0))[:MOST_WAYS]
     seen = []
     for m in chosen:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -106,15 +106,6 @@ def _chance(evidence: Evidence, labels: Mapping[str, str], random: str) -> str:
     return number(float(np.mean(found))) if found else "–"
 
 
-class Comparison(NamedTuple):
-    """Runs of one point of an axis against those of another."""
-
-    told: str  # what is compared
-    difference: Interval
-    verdict: str  # better, worse, or no difference shown
-    improvement: Interval  # probability that a run of the first is better
-
-
 def compared(study: Study) -> list[Axis]:
     """Axes whose points are compared: those that figures lay beside each other. All others are tasks."""
     named = {part.options.get(option) for part in study.figures for option in ("by", "x", "y")}
@@ -122,32 +113,24 @@ def compared(study: Study) -> list[Axis]:
     return [axis for axis in axes if axis.name in named] or axes[:1]
 
 
-def comparisons(results: Results, measure: str) -> Table | None:
-    """Each point of the compared axes against another, all else equal; None where nothing can be said."""
-    rows = []
+def comparisons(results: Results, measure: str) -> tuple[Table, int]:
+    """Each point of the compared axes against another, all else equal; and how many wait for missing runs."""
+    rows, waiting = [], 0
     for told, ours, theirs in _pairs(results.study):
         try:
-            found = _compare(told, results.sample(measure, ours), results.sample(measure, theirs))
+            rows.append((told, *_compare(results.sample(measure, ours), results.sample(measure, theirs))))
         except NotMeasuredError:
-            rows.append((told, "runs are missing", "–", "–"))
-        else:
-            share = interval_text(found.improvement)
-            rows.append((told, found.verdict, interval_text(found.difference), share))
-    if all(row[1] == "runs are missing" for row in rows):
-        return None
-    return Table(("compared", "verdict", "difference of IQM", "probability to be better"), tuple(rows))
+            waiting += 1
+    return Table(("compared", "verdict", "difference of IQM", "probability to be better"), tuple(rows)), waiting
 
 
-def _compare(told: str, a: Sample, b: Sample) -> Comparison:
-    difference, improvement = (
-        statistics.difference(a.scores, b.scores),
-        statistics.improvement(a.scores, b.scores),
-    )
-    if a.higher_is_better:
-        return Comparison(told, difference, statistics.verdict(difference), improvement)
-    better = Interval(-difference.value, -difference.high, -difference.low)
-    share = Interval(1 - improvement.value, 1 - improvement.high, 1 - improvement.low)
-    return Comparison(told, difference, statistics.verdict(better), share)
+def _compare(a: Sample, b: Sample) -> tuple[str, str, str]:
+    """What may be said of a against b, the difference, and the probability that a run of a is better."""
+    difference = statistics.difference(a.scores, b.scores)
+    better, worse = (a, b) if a.higher_is_better else (b, a)
+    verdict = statistics.verdict(statistics.difference(better.scores, worse.scores))
+    share = statistics.improvement(better.scores, worse.scores)
+    return verdict, interval_text(difference), interval_text(share)
 
 
 def _pairs(study: Study) -> Iterator[tuple[str, dict[str, str], dict[str, str]]]:

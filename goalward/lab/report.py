@@ -92,12 +92,20 @@ def _measured(evidence: Evidence, results: Results) -> tuple[Block, ...]:
     blocks: list[Block] = []
     for name, part in study.measures.items():
         blocks += [Text(f"{name}: {measured.described(part)}."), measured.table(evidence, results, name)]
-        compared = None if part.is_time else measured.comparisons(results, name)
-        if compared and len(compared.rows) > MOST_SHOWN:
-            blocks.append(Fold(f"{len(compared.rows)} comparisons of {name}", (compared,)))
-        elif compared:
-            blocks.append(compared)
+        blocks += [] if part.is_time else _compared(results, name)
     return (*blocks, *_cautions(study))
+
+
+def _compared(results: Results, measure: str) -> list[Block]:
+    table, waiting = measured.comparisons(results, measure)
+    blocks: list[Block] = []
+    if len(table.rows) > MOST_SHOWN:
+        blocks.append(Fold(f"{len(table.rows)} comparisons of {measure}", (table,)))
+    elif table.rows:
+        blocks.append(table)
+    if waiting:
+        blocks.append(Text(f"Comparisons of {measure} that wait for missing runs: {waiting}.", "note"))
+    return blocks
 
 
 def _cautions(study: studies.Study) -> list[Text]:
