@@ -38,14 +38,14 @@ DOCUMENT = {
 }  # fmt: skip
 
 
-def made_up(folder, document=DOCUMENT, without=(), scores=None):
-    """The folder of a sweep whose runs never ran; better with depth, unless `scores` (by trial) say otherwise."""
+def made_up(folder, document=DOCUMENT, without=()):
+    """The folder of a sweep whose runs never ran, and are better with depth."""
     found = study.build(document, "made_up", study.Source("x", "", "laptop"))
     folders.save(folder, found, {})
     for trial in found.trials:
         if trial.name not in without:
             depth, seed = trial.config.network.depth, trial.config.seed
-            add_run(folder, trial, depth / 20 + seed / 100 if scores is None else scores[trial.name])
+            add_run(folder, trial, depth / 20 + seed / 100)
     return found
 
 
@@ -242,19 +242,6 @@ def test_a_look_is_kept_by_run_and_iteration(tmp_path):
     path.write_bytes(path.read_bytes()[:40])
     assert looks._read(path, "1 abc 10") == {}
     assert looks._read(tmp_path / "none.npz", "") == {}
-
-
-def test_effective_rank_and_principal_components_by_hand():
-    random = np.random.default_rng(0)
-    axes = np.linalg.qr(random.normal(size=(8, 8)))[0]
-    rows = np.concatenate([axes[:3], -axes[:3]])  # three directions, equally long
-    assert looks.effective_rank(rows + 5) == pytest.approx(3)
-    assert looks.effective_rank(np.outer(np.arange(4.0), axes[0])) == pytest.approx(1)
-    assert np.isnan(looks.effective_rank(np.ones((3, 8))))
-    way = np.outer(np.arange(5.0), 2 * axes[0]) + np.outer([0.0, 1, 0, 1, 0], 0.1 * axes[1])
-    components, shares = looks.principal(way)
-    assert components[:, 0] == pytest.approx(2 * (np.arange(5) - 2), abs=1e-6)
-    assert shares.sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("value", "told"), [

@@ -40,9 +40,11 @@ def run(args: Args) -> None:
     verdict = results.judge(measures)
     words = [*([] if args.study is None else ["--study", args.study]), "--out", out]
     command = machine.command("report", args.folder, *words)
-    written = page.write(
-        report.compose(found, measures, verdict, drawn.pictures(found, measures), command), out
-    )
+    composed = report.compose(
+        found, measures, verdict,
+        pictures=drawn.pictures(found, measures), beside=drawn.beside(study), command=command,
+    )  # fmt: skip
+    written = page.write(composed, out)
     if args.json:
         print(json.dumps({"files": list(map(str, written)), **report.as_json(measures, verdict)}))
         return

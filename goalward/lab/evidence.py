@@ -1,4 +1,4 @@
-"""What there is of a study in the folder of a sweep: how its runs stand, what they measured, whence they are."""
+"""What there is of a study in the folder of a sweep: how its runs stand, and all that they left."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

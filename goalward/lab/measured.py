@@ -1,5 +1,6 @@
 """Tables of what was measured, and which points of an axis are better than others."""
 
+import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -21,6 +22,13 @@ METRICS = {
     "time_at_goal": "time at goal in steps",
     "time_at_goal_fraction": "time at goal as a share of the episode",
     "final_distance": "distance to the goal at the end",
+}
+SHORT = {
+    "success_rate": "success rate",
+    "final_success": "at goal at the end, share",
+    "time_at_goal": "time at goal, steps",
+    "time_at_goal_fraction": "time at goal, share",
+    "final_distance": "final distance",
 }
 CLOCKS = {"updates": "updates", "env_steps": "environment steps"}
 AGAINST = {"walking": "the shortest way to walk", "straight": "the straight line"}
@@ -85,7 +93,13 @@ def table(evidence: Evidence, results: Results, measure: str) -> Table:
 
 def iqm(scores: Sequence[Any]) -> str:
     """The interquartile mean with its interval; – of no run."""
-    return interval_text(statistics.interval(scores)) if scores else "–"
+    return interval_text(interval(tuple(scores))) if scores else "–"
+
+
+@functools.cache
+def interval(scores: tuple[float, ...]) -> Interval:
+    """`statistics.interval`, for tables and figures that tell of the same runs."""
+    return statistics.interval(scores)
 
 
 def _of_times(times: Sequence[Time]) -> list[str]:
@@ -127,10 +141,10 @@ def comparisons(results: Results, measure: str) -> tuple[Table, int]:
 def _compare(a: Sample, b: Sample) -> tuple[str, str, str]:
     """What may be said of a against b, the difference, and the probability that a run of a is better."""
     difference = statistics.difference(a.scores, b.scores)
+    gain = difference if a.higher_is_better else Interval(-difference.value, -difference.high, -difference.low)
     better, worse = (a, b) if a.higher_is_better else (b, a)
-    verdict = statistics.verdict(statistics.difference(better.scores, worse.scores))
     share = statistics.improvement(better.scores, worse.scores)
-    return verdict, interval_text(difference), interval_text(share)
+    return statistics.verdict(gain), interval_text(difference), interval_text(share)
 
 
 def _pairs(study: Study) -> Iterator[tuple[str, dict[str, str], dict[str, str]]]:

@@ -72,7 +72,7 @@ def as_html(page: Page) -> str:
 
 def _escaped(text: str) -> str:
     """Text as HTML; what no page may hold, such as the colours of a terminal, is dropped."""
-    return html.escape(_printable(text))
+    return html.escape(_printable(text)).replace(" %", "&nbsp;%")
 
 
 def _printable(text: str) -> str:
@@ -167,7 +167,7 @@ def _markdown(block: Block, folder: str) -> str:
 
 def _inline(text: str) -> str:
     """Text as Markdown, on one line."""
-    text = html.escape(" ".join(_printable(text).split()), quote=False)
+    text = html.escape(" ".join(_printable(text).split()), quote=False).replace(" %", "\u00a0%")
     return re.sub(r"[\\`*|~$]|\](?=[(\[:])|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
 
 

@@ -31,15 +31,19 @@ PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "mujoco")
 
 
 def compose(
-    evidence: Evidence, results: Results, verdict: Verdict | None, pictures: Sequence[Picture], command: str
-) -> Page:
-    """All that is to be said of a study; `command` is the one that asked for it."""
+    evidence: Evidence, results: Results, verdict: Verdict | None, *, pictures: Sequence[Picture],
+    beside: Sequence[Picture], command: str,
+) -> Page:  # fmt: skip
+    """All that is to be said of a study.
+
+    `pictures` are the study's, `beside` those of what others published; `command` is the one that asked for it.
+    """
     study = evidence.study
     sections = {
         "Prediction": _prediction(results, verdict) if verdict else (),
         "Figures": tuple(pictures),
         "What was measured": _measured(evidence, results) if evidence.rows else (),
-        "Published numbers": _published(results),
+        "Published numbers": (*_published(results), *beside),
         "What is missing": _missing(evidence),
         "How it was made": _made(evidence, command),
     }
