@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -62,8 +64,9 @@ def row(config, score, i, evaluations):
     reached = score * share
     return {
         "epoch": i, "iteration": round(config.iterations * share), "env_steps": 1000 + 1000 * i,
-        "updates": 100 * i, "seconds": 60.0 * i, "success_rate": min(1.0, 2 * reached), "final_success": reached,
-        "time_at_goal": 200 * reached, "time_at_goal_fraction": reached, "final_distance": 4 - reached,
+        "updates": 100 * i, "seconds": 60.0 * i,
+        "success_rate": min(1.0, 2 * reached), "final_success": reached, "time_at_goal": 200 * reached,
+        "time_at_goal_fraction": reached, "final_distance": 4 - reached,
         "random_time_at_goal_fraction": 0.0125,
     }  # fmt: skip
 
@@ -278,3 +281,59 @@ def test_commands_are_broken_between_flags():
     assert all(line.endswith(" \\") for line in lines[:-1])
     assert all(line.startswith("  --setting") for line in lines[1:])
     assert max(map(len, lines)) < 120
+
+
+# A page in a frame of a width; the frame's own title says what is wider than it.
+FRAME = """<!doctype html><title></title><iframe style="border:0;width:{width}px;height:900px" src="{page}"></iframe>
+<script>
+onload = () => {{
+  const seen = document.querySelector("iframe").contentDocument
+  seen.querySelectorAll("details").forEach(fold => fold.open = true)
+  const inner = seen.documentElement.clientWidth
+  const out = [...seen.querySelectorAll("body *")].filter(one => !one.closest(".scroll, pre")
+    && one.getBoundingClientRect().right > inner + 0.5).map(one => one.tagName)
+  const drawn = [...seen.images].filter(image => image.naturalWidth > 0).length
+  const loaded = seen.defaultView.performance.getEntriesByType("resource").filter(e => !e.name.startsWith("data:"))
+  document.title = JSON.stringify({{
+    inner, wide: seen.documentElement.scrollWidth, out, drawn, loaded: loaded.map(e => e.name),
+    ground: getComputedStyle(seen.body).backgroundColor, ink: getComputedStyle(seen.body).color,
+  }})
+}}
+</script>"""
+
+
+def browse(chromium, frame, *flags):
+    line = [
+        chromium,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--allow-file-access-from-files",
+        "--dump-dom",
+    ]
+    shown = subprocess.run(
+        [*line, *flags, frame.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    return json.loads(re.search("<title>(.*?)</title>", shown.stdout)[1])
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("width", [375, 1280])
+def test_a_browser_shows_the_whole_page(complete, tmp_path, capsys, width):
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium here")
+    report(capsys, complete, "--out", tmp_path / "page.html")
+    (tmp_path / "frame.html").write_text(FRAME.format(width=width, page="page.html"))
+    light = browse(chromium, tmp_path / "frame.html", "--blink-settings=preferredColorScheme=1")
+    assert light["inner"] == light["wide"] == width
+    assert light["out"] == []
+    assert light["drawn"] == 3
+    assert light["loaded"] == []
+    dark = browse(chromium, tmp_path / "frame.html", "--blink-settings=preferredColorScheme=0")
+    (light_ground, light_ink), (dark_ground, dark_ink) = (
+        [sum(map(int, re.findall(r"\d+", seen[name])[:3])) for name in ("ground", "ink")]
+        for seen in (light, dark)
+    )
+    assert light_ground > 600 > 200 > light_ink
+    assert dark_ground < 200 < 600 < dark_ink

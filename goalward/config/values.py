@@ -11,7 +11,6 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 from goalward.errors import UserError
 from goalward.limits import check_number, to_float
 
-
 _hints = functools.cache(get_type_hints)  # a sweep reads thousands of configurations
 
 

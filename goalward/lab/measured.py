@@ -99,7 +99,7 @@ def iqm(scores: Sequence[Any]) -> str:
 @functools.cache
 def interval(scores: tuple[float, ...]) -> Interval:
     """`statistics.interval`, for tables and figures that tell of the same runs."""
-    return statistics.interval(scores)
+    return statistics.interval(np.array(scores))
 
 
 def _of_times(times: Sequence[Time]) -> list[str]:
