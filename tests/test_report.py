@@ -284,7 +284,8 @@ def test_commands_are_broken_between_flags():
 
 
 # A page in a frame of a width; the frame's own title says what is wider than it.
-FRAME = """<!doctype html><title></title><iframe style="border:0;width:{width}px;height:900px" src="{page}"></iframe>
+FRAME = """<!doctype html><title></title>
+<iframe style="border:0;width:{width}px;height:900px" src="{page}"></iframe>
 <script>
 onload = () => {{
   const seen = document.querySelector("iframe").contentDocument
@@ -293,27 +294,21 @@ onload = () => {{
   const out = [...seen.querySelectorAll("body *")].filter(one => !one.closest(".scroll, pre")
     && one.getBoundingClientRect().right > inner + 0.5).map(one => one.tagName)
   const drawn = [...seen.images].filter(image => image.naturalWidth > 0).length
-  const loaded = seen.defaultView.performance.getEntriesByType("resource").filter(e => !e.name.startsWith("data:"))
+  const loaded = seen.defaultView.performance.getEntriesByType("resource").map(entry => entry.name)
+    .filter(name => !name.startsWith("data:"))
   document.title = JSON.stringify({{
-    inner, wide: seen.documentElement.scrollWidth, out, drawn, loaded: loaded.map(e => e.name),
+    inner, wide: seen.documentElement.scrollWidth, out, drawn, loaded,
     ground: getComputedStyle(seen.body).backgroundColor, ink: getComputedStyle(seen.body).color,
   }})
 }}
 </script>"""
 
 
-def browse(chromium, frame, *flags):
-    line = [
-        chromium,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--allow-file-access-from-files",
-        "--dump-dom",
-    ]
-    shown = subprocess.run(
-        [*line, *flags, frame.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
+def browse(chromium, frame, scheme):
+    """What the frame tells of itself, in the light (1) or in the dark (0)."""
+    flags = "--headless --no-sandbox --disable-gpu --hide-scrollbars --allow-file-access-from-files --dump-dom"
+    line = [chromium, *flags.split(), f"--blink-settings=preferredColorScheme={scheme}", frame.as_uri()]
+    shown = subprocess.run(line, capture_output=True, text=True, timeout=120, check=True)
     return json.loads(re.search("<title>(.*?)</title>", shown.stdout)[1])
 
 
@@ -325,12 +320,12 @@ def test_a_browser_shows_the_whole_page(complete, tmp_path, capsys, width):
         pytest.skip("there is no Chromium here")
     report(capsys, complete, "--out", tmp_path / "page.html")
     (tmp_path / "frame.html").write_text(FRAME.format(width=width, page="page.html"))
-    light = browse(chromium, tmp_path / "frame.html", "--blink-settings=preferredColorScheme=1")
+    light = browse(chromium, tmp_path / "frame.html", 1)
     assert light["inner"] == light["wide"] == width
     assert light["out"] == []
     assert light["drawn"] == 3
     assert light["loaded"] == []
-    dark = browse(chromium, tmp_path / "frame.html", "--blink-settings=preferredColorScheme=0")
+    dark = browse(chromium, tmp_path / "frame.html", 0)
     (light_ground, light_ink), (dark_ground, dark_ink) = (
         [sum(map(int, re.findall(r"\d+", seen[name])[:3])) for name in ("ground", "ink")]
         for seen in (light, dark)

@@ -15,6 +15,7 @@ from goalward.lab.evidence import Evidence
 from goalward.lab.results import Results, Time, arrivals
 from goalward.lab.statistics import Interval
 from goalward.lab.study import Part, Study
+from goalward.pictures.curves import MEASURES
 
 METRICS = {
     "success_rate": "success rate",
@@ -23,13 +24,7 @@ METRICS = {
     "time_at_goal_fraction": "time at goal as a share of the episode",
     "final_distance": "distance to the goal at the end",
 }
-SHORT = {
-    "success_rate": "success rate",
-    "final_success": "at goal at the end, share",
-    "time_at_goal": "time at goal, steps",
-    "time_at_goal_fraction": "time at goal, share",
-    "final_distance": "final distance",
-}
+SHORT = MEASURES | {"final_success": "at goal at the end, share", "time_at_goal": "time at goal, steps"}
 CLOCKS = {"updates": "updates", "env_steps": "environment steps"}
 AGAINST = {"walking": "the shortest way to walk", "straight": "the straight line"}
 
@@ -84,7 +79,7 @@ def table(evidence: Evidence, results: Results, measure: str) -> Table:
         runs = str(len(there)) if len(there) == len(values) else f"{len(there)} of {len(values)}"
         together = _of_times(there) if part.is_time else [iqm(there)]
         chance = [_chance(evidence, labels, random)] if recorded else []
-        seeds = ", ".join("–" if value is None else _one(value) for value in values)
+        seeds = "; ".join("–" if value is None else _one(value) for value in values)
         rows.append((*labels.values(), runs, *together, *chance, seeds))
     heads = ["arrived", "median"] if part.is_time else ["IQM"]
     names = [axis.name for axis in axes]
@@ -94,6 +89,11 @@ def table(evidence: Evidence, results: Results, measure: str) -> Table:
 def iqm(scores: Sequence[Any]) -> str:
     """The interquartile mean with its interval; – of no run."""
     return interval_text(interval(tuple(scores))) if scores else "–"
+
+
+def middle(scores: Sequence[Any]) -> str:
+    """The interquartile mean alone; – of no run."""
+    return number(interval(tuple(scores)).value) if scores else "–"
 
 
 @functools.cache
@@ -135,7 +135,7 @@ def comparisons(results: Results, measure: str) -> tuple[Table, int]:
             rows.append((told, *_compare(results.sample(measure, ours), results.sample(measure, theirs))))
         except NotMeasuredError:
             waiting += 1
-    return Table(("compared", "verdict", "difference of IQM", "probability to be better"), tuple(rows)), waiting
+    return Table(("compared", "verdict", "difference of IQM", "probability of improvement"), tuple(rows)), waiting
 
 
 def _compare(a: Sample, b: Sample) -> tuple[str, str, str]:

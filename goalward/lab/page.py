@@ -19,7 +19,7 @@ from goalward.pictures.tables import markdown
 KINDS = (".html", ".md")
 WIDTH = 112  # characters in a line of Markdown, outside of tables
 MOST_PLAIN = 24  # rows of a table; a longer one is folded
-LONG = 36  # characters of a cell that may be broken into lines
+LONG = 60  # characters of a cell that may be broken into lines
 DOTS = 110  # of a picture beside Markdown, an inch
 
 _STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")

@@ -157,8 +157,8 @@ def _ours(results: Results, axis: str, labels: Sequence[str]) -> list[tuple[str,
     rows = []
     for other in measured.conditions([one for one in measured.varied(study) if one.name != axis]):
         told = "".join(f", {name} {label}" for name, label in other.items())
-        cells = [measured.iqm(results.of(measure, {**other, axis: label})) for label in labels]
-        rows.append((f"here: {measure}{told}", *cells))
+        runs = [results.of(measure, {**other, axis: label}) for label in labels]
+        rows.append((f"here: IQM of {measure}{told}", *(measured.middle(found) for found in runs)))
     return rows
 
 
