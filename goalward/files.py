@@ -114,13 +114,13 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a text file that takes the place of `path` when it is whole, and not before."""
+def replace(path: Path, content: str | bytes) -> None:
+    """Write a file that takes the place of `path` when it is whole, and not before; text in UTF-8."""
     check(path)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(_new(temporary), "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with open_new(temporary) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -178,6 +178,12 @@ def load_meta(directory: Path) -> Meta:
     return found
 
 
+def origin(directory: Path) -> dict[str, Any]:
+    """All of meta.json: where and with what a run was made. Raises `UserError` as `load_meta` does."""
+    load_meta(directory)
+    return _read_mapping(files.inside(directory, _META))
+
+
 def _read_mapping(path: Path) -> dict[str, Any]:
     """Names and values of a JSON file in a run directory."""
     try:

@@ -19,6 +19,7 @@ from goalward.cli import (
     process,
     quickstart,
     render,
+    report,
     status,
     sweep,
     train,
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Command] = {
     "digest": Command(digest.Args, digest.run),
     "sweep": Command(sweep.Args, sweep.run, starts_jax=False),
     "status": Command(status.Args, status.run, starts_jax=False),
+    "report": Command(report.Args, report.run, starts_jax=False),
     "quickstart": Command(quickstart.Args, quickstart.run),
 }
 

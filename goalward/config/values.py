@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import reprlib
 import types
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from goalward.errors import UserError
 from goalward.limits import check_number, to_float
+
+_hints = functools.cache(get_type_hints)  # a sweep reads thousands of configurations
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,7 +31,7 @@ def check(config: Any, ranges: Mapping[str, tuple[float | int, float | int]]) ->
 
     `ranges` are by field, both ends included; a number may be None where its default is.
     """
-    for name, kind in get_type_hints(type(config)).items():
+    for name, kind in _hints(type(config)).items():
         value = getattr(config, name)
         if not dataclasses.is_dataclass(kind):
             _parse_value(kind, value, type(config).__name__, name)
@@ -52,7 +55,7 @@ def _parse_fields(kind: Any, value: Any, source: str, path: str, whole: Any) -> 
     """The part `kind`, found under `path`, of the dataclass `whole`."""
     if not isinstance(value, Mapping):
         raise UserError(f"{source}: {path or 'the file'} must hold names and values, not {value!r}")
-    hints, prefix = get_type_hints(kind), f"{path}." if path else ""
+    hints, prefix = _hints(kind), f"{path}." if path else ""
     for name in value:
         if name not in hints:
             known = {leaf.rpartition(".")[2]: leaf for leaf in names(whole)}
@@ -74,24 +77,24 @@ def _parse_fields(kind: Any, value: Any, source: str, path: str, whole: Any) -> 
 
 def _parse_value(kind: Any, value: Any, source: str, path: str) -> Any:
     """`value`, held against the annotation `kind`."""
-    where = f"{source}: {path} is {_short(value)}"
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
-            raise UserError(f"{where}; it must be one of {', '.join(map(repr, get_args(kind)))}")
+            known = ", ".join(map(repr, get_args(kind)))
+            raise UserError(f"{source}: {path} is {_short(value)}; it must be one of {known}")
         return value
     allowed = get_args(kind) if get_origin(kind) is types.UnionType else (get_origin(kind) or kind,)
     if float in allowed and type(value) is int:
         return to_float(value)
     if type(value) not in allowed:
         names = " or ".join("null" if a is types.NoneType else a.__name__ for a in allowed)
-        raise UserError(f"{where}; it must be of type {names}")
+        raise UserError(f"{source}: {path} is {_short(value)}; it must be of type {names}")
     return value
 
 
 def names(kind: Any, prefix: str = "") -> list[str]:
     """All settings of a configuration, those of its parts with a dot."""
     found = []
-    for name, hint in get_type_hints(kind).items():
+    for name, hint in _hints(kind).items():
         found += names(hint, f"{name}.") if dataclasses.is_dataclass(hint) else [prefix + name]
     return found
 

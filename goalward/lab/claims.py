@@ -103,6 +103,11 @@ def judge(text: str, lookup: Lookup) -> bool:
     return bool(_evaluate(_parse(text).body, lookup))
 
 
+def plain(text: str) -> str:
+    """A claim as `figures` writes it: on one line, spaced and quoted alike."""
+    return ast.unparse(_parse(text))
+
+
 def figures(text: str, lookup: Lookup) -> dict[str, float | bool]:
     """The value of each function of samples in a claim, by its text, in the order in which they stand."""
     calls = [node for node in ast.walk(_parse(text)) if isinstance(node, ast.Call)]

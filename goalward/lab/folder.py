@@ -4,6 +4,7 @@ sweep.json            study, scale, and what its file said
 runs/<trial>/         run directories, nothing else
 logs/<trial>.log      what the run's processes said
 logs/<trial>.json     how each of them ended
+looks/<trial>.npz     what a report found in the run's checkpoint
 .lock                 held by the sweep that works here
 """
 
@@ -27,7 +28,7 @@ from goalward.lab.study import Study
 FORMAT = 1
 SCORE = "time_at_goal_fraction"  # what is shown of a run whose study measures no metric
 
-_SWEEP, _RUNS, _LOGS, _SLURM, _LOCK = "sweep.json", "runs", "logs", "slurm", ".lock"
+_SWEEP, _RUNS, _LOGS, _LOOKS, _SLURM, _LOCK = "sweep.json", "runs", "logs", "looks", "slurm", ".lock"
 _END_OF_LOG = 8_192  # bytes
 
 State = Literal["done", "running", "failed", "stopped", "waiting"]
@@ -87,6 +88,11 @@ def log(folder: Path, name: str) -> Path:
 def slurm(folder: Path) -> Path:
     """Folder of what jobs of Slurm need."""
     return folder / _SLURM
+
+
+def look(folder: Path, name: str) -> Path:
+    """File of what a report found in a run's checkpoint."""
+    return files.inside(folder, _LOOKS, f"{name}.npz")
 
 
 def end_of_log(folder: Path, name: str, lines: int = 12) -> list[str]:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 DRAWS = 10_000  # of a bootstrap
 CONFIDENCE = 0.95
@@ -37,7 +36,10 @@ def mean(scores: ArrayLike) -> np.ndarray:
 def iqm(scores: ArrayLike) -> np.ndarray:
     """Interquartile mean: of all runs of all tasks, the mean of the middle half, ⌊n/4⌋ left out at each end."""
     scores = _matrix(scores)
-    return np.asarray(stats.trim_mean(scores.reshape(*scores.shape[:-2], -1), 0.25, axis=-1))
+    scores = scores.reshape(*scores.shape[:-2], -1)
+    left_out, number = scores.shape[-1] // 4, scores.shape[-1]
+    middle = slice(left_out, number - left_out)
+    return np.asarray(np.partition(scores, (middle.start, middle.stop - 1), axis=-1)[..., middle].mean(axis=-1))
 
 
 def interval(scores: ArrayLike, statistic: Statistic = iqm, draws: int = DRAWS) -> Interval:
@@ -63,7 +65,17 @@ def improvement(a: ArrayLike, b: ArrayLike, draws: int = DRAWS) -> Interval:
     a, b = _matrix(a), _matrix(b)
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f"a has {a.shape[-1]} tasks and b {b.shape[-1]}; compare the same ones")
-    return _interval(_higher(a, b), _higher(*_resampled(draws, a, b)), min(len(a), len(b)), (0.0, 1.0))
+    pairs = a[:, None] - b
+    higher = (pairs > 0) + 0.5 * (pairs == 0)  # (n, m, tasks)
+    # A pair counts as often as both of its runs were drawn, which is far fewer numbers than all drawn pairs.
+    often_a, often_b = (_counts(drawn) for drawn in _draws(draws, a, b))
+    drawn = sum(
+        ((often_a[..., task] @ higher[..., task]) * often_b[..., task]).sum(axis=-1)
+        for task in range(a.shape[-1])
+    )
+    return _interval(
+        np.asarray(higher.mean()), np.asarray(drawn) / higher.size, min(len(a), len(b)), (0.0, 1.0)
+    )
 
 
 def profile(scores: ArrayLike, thresholds: ArrayLike, draws: int = DRAWS) -> tuple[np.ndarray, np.ndarray]:
@@ -125,19 +137,23 @@ def _matrix(scores: ArrayLike) -> np.ndarray:
     return scores
 
 
-def _resampled(draws: int, *scores: np.ndarray) -> list[np.ndarray]:
-    """Each of `scores` (runs, tasks) with runs drawn again within each task, (draws, runs, tasks)."""
+def _draws(draws: int, *scores: np.ndarray) -> list[np.ndarray]:
+    """Which runs are drawn of each of `scores` (runs, tasks), again within each task, (draws, runs, tasks)."""
     random = np.random.default_rng(_SEED)
-    return [
-        np.take_along_axis(one[None], random.integers(len(one), size=(draws, *one.shape)), axis=1)
-        for one in scores
-    ]
+    return [random.integers(len(one), size=(draws, *one.shape)) for one in scores]
 
 
-def _higher(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Share of pairs of runs (…, n, tasks), (…, m, tasks) in which a's is higher, averaged over tasks."""
-    pairs = a[..., :, None, :] - b[..., None, :, :]
-    return np.asarray(((pairs > 0) + 0.5 * (pairs == 0)).mean(axis=(-3, -2, -1)))
+def _resampled(draws: int, *scores: np.ndarray) -> list[np.ndarray]:
+    """Each of `scores` (runs, tasks) as it is drawn again, (draws, runs, tasks)."""
+    drawn = _draws(draws, *scores)
+    return [np.take_along_axis(one[None], chosen, axis=1) for one, chosen in zip(scores, drawn, strict=True)]
+
+
+def _counts(drawn: np.ndarray) -> np.ndarray:
+    """How often each run is drawn, (draws, runs, tasks), of which are drawn, of that shape too."""
+    draws, runs, tasks = drawn.shape
+    cells = (np.arange(draws)[:, None, None] * runs + drawn) * tasks + np.arange(tasks)
+    return np.bincount(cells.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(float)
 
 
 def _interval(

@@ -1,0 +1,192 @@
+"""Tables of what was measured, and which points of an axis are better than others."""
+
+import functools
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from goalward.lab import statistics
+from goalward.lab.axes import Axis
+from goalward.lab.blocks import Table
+from goalward.lab.claims import NotMeasuredError, Sample
+from goalward.lab.evidence import Evidence
+from goalward.lab.results import Results, Time, arrivals
+from goalward.lab.statistics import Interval
+from goalward.lab.study import Part, Study
+from goalward.pictures.curves import MEASURES
+
+METRICS = {
+    "success_rate": "success rate",
+    "final_success": "share of episodes that end at the goal",
+    "time_at_goal": "time at goal in steps",
+    "time_at_goal_fraction": "time at goal as a share of the episode",
+    "final_distance": "distance to the goal at the end",
+}
+SHORT = MEASURES | {"final_success": "at goal at the end, share", "time_at_goal": "time at goal, steps"}
+CLOCKS = {"updates": "updates", "env_steps": "environment steps"}
+AGAINST = {"walking": "the shortest way to walk", "straight": "the straight line"}
+
+
+def described(part: Part) -> str:
+    """What a measure is, in words."""
+    options = part.options
+    metric = METRICS.get(options.get("metric", ""), "")
+    match part.kind:
+        case "final":
+            return f"{metric}, mean of the last {options['last']} evaluations"
+        case "area":
+            return f"{metric}, mean over training"
+        case "reached":
+            bound = "at most" if options["metric"] == "final_distance" else "at least"
+            clock, threshold = CLOCKS[options["clock"]], options["at_least"]
+            return f"{clock} until the first evaluation with a {metric} of {bound} {threshold}"
+        case "distance_rank":
+            other = AGAINST[options["against"]]
+            return f"rank correlation of the learned distance to a goal, from all over the maze, with {other}"
+        case "effective_rank":
+            return "effective rank of the representations along a way to a goal: how many dimensions they fill"
+        case _:
+            raise AssertionError(part.kind)
+
+
+def varied(study: Study) -> list[Axis]:
+    """Axes of more than one point, without seeds."""
+    return [axis for axis in study.axes if axis.name != "seed" and len(axis.points) > 1]
+
+
+def conditions(axes: Sequence[Axis]) -> list[dict[str, str]]:
+    """All combinations of labels, by axis."""
+    combinations = itertools.product(*(axis.labels for axis in axes))
+    return [dict(zip((axis.name for axis in axes), labels, strict=True)) for labels in combinations]
+
+
+def of_seeds(results: Results, measure: str, labels: Mapping[str, str]) -> list[Any]:
+    """A measure of each run of these labels, None for one that is missing."""
+    trials = [trial for trial in results.study.trials if labels.items() <= trial.labels.items()]
+    return [results.values[measure].get(trial.name) for trial in trials]
+
+
+def table(evidence: Evidence, results: Results, measure: str) -> Table:
+    """A row for each combination of labels: how many runs, what is said of them together, and each of them."""
+    axes, part, rows = varied(results.study), results.study.measures[measure], []
+    random = f"random_{part.options.get('metric')}"
+    recorded = not part.is_time and any(random in found[-1] for found in evidence.rows.values())
+    for labels in conditions(axes):
+        values = of_seeds(results, measure, labels)
+        there = [value for value in values if value is not None]
+        runs = str(len(there)) if len(there) == len(values) else f"{len(there)} of {len(values)}"
+        together = _of_times(there) if part.is_time else [iqm(there)]
+        chance = [_chance(evidence, labels, random)] if recorded else []
+        seeds = "; ".join("–" if value is None else _one(value) for value in values)
+        rows.append((*labels.values(), runs, *together, *chance, seeds))
+    heads = ["arrived", "median"] if part.is_time else ["IQM"]
+    names = [axis.name for axis in axes]
+    return Table((*names, "runs", *heads, *["random actions"] * recorded, "each seed"), tuple(rows))
+
+
+def iqm(scores: Sequence[Any]) -> str:
+    """The interquartile mean with its interval; – of no run."""
+    return interval_text(interval(tuple(scores))) if scores else "–"
+
+
+def middle(scores: Sequence[Any]) -> str:
+    """The interquartile mean alone; – of no run."""
+    return number(interval(tuple(scores)).value) if scores else "–"
+
+
+@functools.cache
+def interval(scores: tuple[float, ...]) -> Interval:
+    """`statistics.interval`, for tables and figures that tell of the same runs."""
+    return statistics.interval(np.array(scores))
+
+
+def _of_times(times: Sequence[Time]) -> list[str]:
+    median = arrivals(times).median() if times else None
+    arrived = f"{sum(time.arrived for time in times)} of {len(times)}"
+    return [arrived, "–" if median is None else number(median)]
+
+
+def _one(value: float | Time) -> str:
+    if isinstance(value, Time):
+        return number(value.when) if value.arrived else f"> {number(value.when)}"
+    return number(value)
+
+
+def _chance(evidence: Evidence, labels: Mapping[str, str], random: str) -> str:
+    rows = [evidence.rows[trial.name][-1] for trial in evidence.done if labels.items() <= trial.labels.items()]
+    found = [row[random] for row in rows if random in row]
+    return number(float(np.mean(found))) if found else "–"
+
+
+def compared(study: Study) -> list[Axis]:
+    """Axes whose points are compared: those that figures lay beside each other. All others are tasks."""
+    named = {part.options.get(option) for part in study.figures for option in ("by", "x", "y")}
+    axes = varied(study)
+    return [axis for axis in axes if axis.name in named] or axes[:1]
+
+
+def comparisons(results: Results, measure: str) -> tuple[Table, int]:
+    """Each point of the compared axes against another, all else equal; and how many wait for missing runs."""
+    rows, waiting = [], 0
+    for told, ours, theirs in _pairs(results.study):
+        try:
+            rows.append((told, *_compare(results.sample(measure, ours), results.sample(measure, theirs))))
+        except NotMeasuredError:
+            waiting += 1
+    return Table(("compared", "verdict", "difference of IQM", "probability of improvement"), tuple(rows)), waiting
+
+
+def _compare(a: Sample, b: Sample) -> tuple[str, str, str]:
+    """What may be said of a against b, the difference, and the probability that a run of a is better."""
+    difference = statistics.difference(a.scores, b.scores)
+    gain = difference if a.higher_is_better else Interval(-difference.value, -difference.high, -difference.low)
+    better, worse = (a, b) if a.higher_is_better else (b, a)
+    share = statistics.improvement(better.scores, worse.scores)
+    return statistics.verdict(gain), interval_text(difference), interval_text(share)
+
+
+def _pairs(study: Study) -> Iterator[tuple[str, dict[str, str], dict[str, str]]]:
+    """What to compare: numbers with their neighbours, and the last with the first; else each with the first."""
+    axes = compared(study)
+    for axis in axes:
+        labels = axis.labels
+        if all(map(_is_number, labels)):
+            pairs = [(b, a) for a, b in itertools.pairwise(labels)]
+            pairs += [(labels[-1], labels[0])] if len(labels) > 2 else []
+        else:
+            pairs = [(label, labels[0]) for label in labels[1:]]
+        others = conditions([other for other in axes if other != axis])
+        for other, (ours, theirs) in itertools.product(others, pairs):
+            told = ", ".join(f"{name} {label}" for name, label in other.items())
+            against = f"{axis.name} {ours} against {theirs}"
+            yield (
+                f"{against}, {told}" if told else against,
+                {**other, axis.name: ours},
+                {**other, axis.name: theirs},
+            )
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
+
+
+def interval_text(found: Interval) -> str:
+    """A statistic and, in brackets, its interval, where runs are enough for one."""
+    if not np.isfinite([found.low, found.high]).all():
+        return number(found.value)
+    return f"{number(found.value)} [{number(found.low)}, {number(found.high)}]"
+
+
+def number(value: float) -> str:
+    """A number with three digits behind the point, fewer where it is large."""
+    if not np.isfinite(value):
+        return "never" if value > 0 else "–"
+    digits = next(digits for digits, least in enumerate((1000, 100, 10, 0)) if abs(value) >= least)
+    text = f"{value:,.{digits}f}"
+    return "0" if float(text.replace(",", "")) == 0 == value else text.replace("-", "−")

@@ -1,0 +1,334 @@
+"""Reports of sweeps that were made up, file by file: what they say, and that they say it safely."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from goalward import cli, runs
+from goalward.lab import folder as folders
+from goalward.lab import looks, measured, page, study
+from goalward.lab.blocks import Fold, Listing, Page, Section, Table, Text
+from goalward.lab.statistics import Interval
+
+DOCUMENT = {
+    "question": "Does <depth> pay & is it | worth *it*?",
+    "source": "a <b>bold</b> source",
+    "base": {"env": "point_u_maze", "total_env_steps": 1_000_000, "epochs": 4},
+    "axes": {"depth": [4, 8, 16], "seed": "0..4"},
+    "measures": {
+        "score": {"kind": "final", "metric": "time_at_goal_fraction", "last": 2},
+        "near": {"kind": "final", "metric": "final_distance", "last": 1},
+        "arrival": {"kind": "reached", "metric": "success_rate", "at_least": 0.5},
+    },
+    "prediction": {
+        "text": "Depth 16 is <i>better</i>\nthan depth 4.",
+        "success": "better(score(depth=16), score(depth=4)) and reached(arrival(depth=16)) == 1",
+        "partly": "iqm(score(depth=16)) > iqm(score(depth=4))",
+    },
+    "figures": [
+        {"kind": "curves", "metric": "time_at_goal_fraction", "by": "depth"},
+        {"kind": "line", "measure": "score", "x": "depth", "log": True},
+        {"kind": "line", "measure": "arrival", "x": "depth"},
+    ],
+    "published": [{"what": "an ant, 1000 steps", "axis": "depth", "values": {"4": "12", "64": "285 ± 38"}}],
+    "scales": {"laptop": {}},
+}  # fmt: skip
+
+
+def made_up(folder, document=DOCUMENT, without=()):
+    """The folder of a sweep whose runs never ran, and are better with depth."""
+    found = study.build(document, "made_up", study.Source("x", "", "laptop"))
+    folders.save(folder, found, {})
+    for trial in found.trials:
+        if trial.name not in without:
+            depth, seed = trial.config.network.depth, trial.config.seed
+            add_run(folder, trial, depth / 20 + seed / 100)
+    return found
+
+
+def add_run(folder, trial, score, evaluations=4):
+    directory = folders.run_directory(folder, trial.name)
+    with runs.new(directory, trial.config, "cpu:0", {"env_version": 1, "eval_env_version": 1}):
+        rows = [row(trial.config, score, i, evaluations) for i in range(evaluations + 1)]
+    (directory / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    return directory
+
+
+def row(config, score, i, evaluations):
+    share = i / evaluations
+    reached = score * share
+    return {
+        "epoch": i, "iteration": round(config.iterations * share), "env_steps": 1000 + 1000 * i,
+        "updates": 100 * i, "seconds": 60.0 * i,
+        "success_rate": min(1.0, 2 * reached), "final_success": reached, "time_at_goal": 200 * reached,
+        "time_at_goal_fraction": reached, "final_distance": 4 - reached,
+        "random_time_at_goal_fraction": 0.0125,
+    }  # fmt: skip
+
+
+def report(capsys, *words):
+    """Standard output of the command; the exit code where it fails."""
+    cli.main(["report", *map(str, words)])
+    return capsys.readouterr().out
+
+
+def failure(capsys, *words):
+    with pytest.raises(SystemExit) as ended:
+        report(capsys, *words)
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+class Seen(HTMLParser):
+    """Tags, the values of attributes that load something, and all text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.loaded, self.open, self.text = [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.loaded += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("complete") / "sweep <&>"
+    folder.mkdir()
+    made_up(folder)
+    return folder
+
+
+def test_a_page_says_what_was_asked_predicted_measured_and_how(complete, capsys):
+    told = report(capsys, complete)
+    assert "All 15 runs are done." in told
+    assert "The prediction holds." in told
+    text = (complete / "report.html").read_text(encoding="utf-8")
+    seen = Seen(text)
+    assert not seen.open
+    assert seen.tags.count("h1") == 1
+    assert seen.tags.count("figure") == seen.tags.count("figcaption") == 3
+    for expected in (
+        DOCUMENT["question"], "a <b>bold</b> source", "Depth 16 is <i>better</i> than depth 4.",
+        "better(score(depth=16), score(depth=4)) [yes]", "reached(arrival(depth=16)) [1.000] == 1",
+        "depth 16 against 8", "depth 16 against 4", "285 ± 38", "random actions", "0.013",
+        "an ant, 1000 steps", "goalward sweep made_up.toml --scale laptop --out",
+        "--depth 16", "--seed 4", "depth=16,seed=4", "jax", "threads of XLA",
+    ):  # fmt: skip
+        assert expected in seen.text, expected
+    assert "<i>" not in text
+    assert "<b>" not in text
+    assert "script" not in seen.tags
+    assert len(seen.loaded) == 3
+    assert all(value.startswith("data:image/svg+xml;base64,") for value in seen.loaded)
+    assert not re.search(r"url\(|@import", text)
+
+
+def test_of_equal_runs_there_are_equal_pages(complete, tmp_path, capsys):
+    for name in ("a.html", "a.md"):
+        files = []
+        for _ in range(2):
+            report(capsys, complete, "--out", tmp_path / name, "--force")
+            files.append({path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()})
+        assert files[0] == files[1]
+
+
+def test_markdown_has_short_lines_and_pictures_beside_it(complete, tmp_path, capsys):
+    report(capsys, complete, "--out", tmp_path / "new" / "page.md")
+    text = (tmp_path / "new" / "page.md").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith(("|", "!["))]
+    assert max(map(len, lines)) < 120
+    pictures = re.findall(r"!\[.*\]\((.*)\)", text)
+    assert len(pictures) == 3
+    assert sorted(path.name for path in (tmp_path / "new" / "page_files").iterdir()) == sorted(
+        name.removeprefix("page_files/") for name in pictures
+    )
+    assert text.startswith("# Does &lt;depth&gt; pay &amp; is it \\| worth \\*it\\*?\n")
+    assert "\n**The prediction holds.**\n" in text
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert all(len({line.count("|") for line in table.splitlines()}) == 1 for table in tables)
+
+
+def test_what_is_missing_is_told(tmp_path, capsys):
+    bad = "depth=16,seed=3"
+    found = made_up(tmp_path, without=["depth=4,seed=1", bad, "depth=8,seed=0"])
+    by_name = {trial.name: trial for trial in found.trials}
+    add_run(tmp_path, by_name["depth=8,seed=0"], 0.5)
+    damaged = folders.run_directory(tmp_path, "depth=8,seed=0") / "config.json"
+    damaged.write_text(damaged.read_text().replace('"depth": 8', '"depth": 4'))
+    (tmp_path / "logs").mkdir()
+    folders.log(tmp_path, bad).write_text("one\nerror: <script>alert(1)</script> \x1b[31mred\n")
+    folders.add_attempt(tmp_path, bad, folders.Attempt("2026-01-01", "2026-01-01", 1, "host", given_up=True))
+    told = report(capsys, tmp_path)
+    assert "12 of 15 runs are done." in told
+    assert "Not decided: 1 of 5 runs of depth=16 are missing." in told
+    seen = Seen((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "error: <script>alert(1)</script> [31mred" in seen.text
+    assert "script" not in seen.tags
+    assert "Not done: 1 waiting, 1 failed." in seen.text
+    assert "network.depth" in seen.text  # of the run that is not the trial's
+    assert "Comparisons of score that wait for missing runs: 3." in seen.text
+    assert "4 of 5" in seen.text
+
+
+def test_a_sweep_that_has_not_begun_has_a_page(tmp_path, capsys):
+    found = made_up(tmp_path, without=[trial.name for trial in study.build(
+        DOCUMENT, "made_up", study.Source("x", "", "laptop")).trials])  # fmt: skip
+    assert "0 of 15 runs are done." in report(capsys, tmp_path)
+    seen = Seen((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert all(trial.name in seen.text for trial in found.trials)
+    assert seen.tags.count("figure") == 3
+
+
+def test_one_seed_shows_nothing(tmp_path, capsys):
+    made_up(tmp_path, DOCUMENT | {"axes": {"depth": [4, 8], "seed": [0]}, "prediction": {}})
+    report(capsys, tmp_path)
+    seen = Seen((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "depth 8 against 4no difference shown" in seen.text.replace("\n", "")
+    assert "With 1 seed they are rough." in seen.text
+    assert "Prediction" not in seen.text
+
+
+def test_less_distance_is_better(complete, capsys):
+    seen = report(capsys, complete, "--json")
+    values = json.loads(seen)
+    assert values["outcome"] == "success"
+    assert values["measures"]["near"]["depth=16,seed=0"] == pytest.approx(4 - 0.8)
+    assert values["measures"]["arrival"]["depth=4,seed=0"] == {"when": 400.0, "arrived": False}
+    text = Seen((complete / "report.html").read_text(encoding="utf-8")).text
+    near = text[text.index("near: ") : text.index("arrival: ")]
+    assert near.count("better") == 3 + 1  # and the heading
+    assert "> 400" in text
+
+
+def test_other_studies_of_the_same_runs(tmp_path, capsys):
+    found = study.load("depth_point_u4", "smoke")
+    folders.save(tmp_path, found, {})
+    for trial in found.trials:
+        add_run(tmp_path, trial, 0.5)
+    report(capsys, tmp_path, "--study", "depth_point_u4")
+    told = failure(capsys, tmp_path, "--study", "width")
+    assert "looks at runs of 'width'" in told
+    assert "there are the studies depth_point_u4, block_norms, embedding, q_map" in told
+    assert "unknown study 'q_mapp'; did you mean 'q_map'?" in failure(capsys, tmp_path, "--study", "q_mapp")
+
+
+def test_bad_folders_and_names_are_refused(complete, tmp_path, capsys):
+    assert "is not a sweep: it does not exist" in failure(capsys, tmp_path / "none")
+    found = study.load("depth_point_u4", "smoke")
+    add_run(tmp_path, found.trials[0], 0.5)
+    assert "goalward curves" in failure(capsys, tmp_path / "runs")
+    assert "written as .html, .md" in failure(capsys, complete, "--out", tmp_path / "page.pdf")
+    (tmp_path / "page.html").touch()
+    assert "--force" in failure(capsys, complete, "--out", tmp_path / "page.html")
+
+
+def test_a_look_is_kept_by_run_and_iteration(tmp_path):
+    path = tmp_path / "looks" / "a.npz"
+    looks._keep(path, "1 abc 10", {"walking": np.array(0.5)})
+    assert looks._read(path, "1 abc 10") == {"walking": np.array(0.5)}
+    assert looks._read(path, "1 abc 20") == {}
+    path.write_bytes(path.read_bytes()[:40])
+    assert looks._read(path, "1 abc 10") == {}
+    assert looks._read(tmp_path / "none.npz", "") == {}
+
+
+@pytest.mark.parametrize(("value", "told"), [
+    (0.61234, "0.612"), (-0.5, "−0.500"), (12.345, "12.35"), (123.45, "123.5"), (12000.0, "12,000"), (0.0, "0"),
+    (float("inf"), "never"),
+])  # fmt: skip
+def test_numbers_are_told_with_few_digits(value, told):
+    assert measured.number(value) == told
+
+
+def test_an_interval_of_one_run_is_not_told():
+    assert measured.interval_text(Interval(0.5, -np.inf, np.inf)) == "0.500"
+    assert measured.interval_text(Interval(0.5, 0.25, 1.0)) == "0.500 [0.250, 1.000]"
+
+
+def test_text_stays_text_in_markdown():
+    """No line becomes an item of a list, a fence is longer than those within, a long table is one table."""
+    long = "word " * 21 + "- no list, 1. none, # nor heading `code` _x_ snake_case [a](b) " + "word " * 30
+    given = Page("t", (Text(long),), (Section("s", (
+        Listing(("```", "x")), Fold("<more>", (Table(("a",), (("x|y",),)),)),
+    )),))  # fmt: skip
+    text, pictures = page.as_markdown(given, "files")
+    assert not pictures
+    assert not re.search(r"^([-+#>]|\d+\.) ", text.removeprefix("# t").replace("## s", ""), re.MULTILINE)
+    assert "snake_case [a\\](b)" in text
+    assert "\\`code\\` \\_x\\_" in text
+    assert "````text\n```\nx\n````" in text
+    assert "<summary>&lt;more&gt;</summary>" in text
+    assert "| x\\|y |" in text
+
+
+def test_commands_are_broken_between_flags():
+    lines = page.wrapped("goalward train point_u_maze " + " ".join(f"--setting-{i} {i}" for i in range(20)))
+    assert all(line.endswith(" \\") for line in lines[:-1])
+    assert all(line.startswith("  --setting") for line in lines[1:])
+    assert max(map(len, lines)) < 120
+
+
+# A page in a frame of a width; the frame's own title says what is wider than it.
+FRAME = """<!doctype html><title></title>
+<iframe style="border:0;width:{width}px;height:900px" src="{page}"></iframe>
+<script>
+onload = () => {{
+  const seen = document.querySelector("iframe").contentDocument
+  seen.querySelectorAll("details").forEach(fold => fold.open = true)
+  const inner = seen.documentElement.clientWidth
+  const out = [...seen.querySelectorAll("body *")].filter(one => !one.closest(".scroll, pre")
+    && one.getBoundingClientRect().right > inner + 0.5).map(one => one.tagName)
+  const drawn = [...seen.images].filter(image => image.naturalWidth > 0).length
+  const loaded = seen.defaultView.performance.getEntriesByType("resource").map(entry => entry.name)
+    .filter(name => !name.startsWith("data:"))
+  document.title = JSON.stringify({{
+    inner, wide: seen.documentElement.scrollWidth, out, drawn, loaded,
+    ground: getComputedStyle(seen.body).backgroundColor, ink: getComputedStyle(seen.body).color,
+  }})
+}}
+</script>"""
+
+
+def browse(chromium, frame, scheme):
+    """What the frame tells of itself, in the light (1) or in the dark (0)."""
+    flags = "--headless --no-sandbox --disable-gpu --hide-scrollbars --allow-file-access-from-files --dump-dom"
+    line = [chromium, *flags.split(), f"--blink-settings=preferredColorScheme={scheme}", frame.as_uri()]
+    shown = subprocess.run(line, capture_output=True, text=True, timeout=120, check=True)
+    return json.loads(re.search("<title>(.*?)</title>", shown.stdout)[1])
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("width", [375, 1280])
+def test_a_browser_shows_the_whole_page(complete, tmp_path, capsys, width):
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium here")
+    report(capsys, complete, "--out", tmp_path / "page.html")
+    (tmp_path / "frame.html").write_text(FRAME.format(width=width, page="page.html"))
+    light = browse(chromium, tmp_path / "frame.html", 1)
+    assert light["inner"] == light["wide"] == width
+    assert light["out"] == []
+    assert light["drawn"] == 3
+    assert light["loaded"] == []
+    dark = browse(chromium, tmp_path / "frame.html", 0)
+    (light_ground, light_ink), (dark_ground, dark_ink) = (
+        [sum(map(int, re.findall(r"\d+", seen[name])[:3])) for name in ("ground", "ink")]
+        for seen in (light, dark)
+    )
+    assert light_ground > 600 > 200 > light_ink
+    assert dark_ground < 200 < 600 < dark_ink
