@@ -650,7 +650,7 @@ def test_memory_is_estimated_once_for_each_settings(monkeypatch):
 
 @pytest.mark.parametrize(
     ("slots", "room", "expected"),
-    [(1, None, 60.0), (2, None, 30.0), (3, None, 30.0), (2, 15, 60.0), (3, 20, 30.0)],
+    [(1, None, 60.0), (2, None, 40.0), (3, None, 30.0), (2, 15, 60.0), (3, 20, 40.0)],
 )
 def test_length_of_a_sweep_is_that_of_its_schedule(slots, room, expected):
     found = [costs.Cost(str(number), "", 10, seconds) for number, seconds in enumerate((10.0, 20.0, 30.0))]

@@ -1,4 +1,4 @@
-"""A sweep whose processes are killed at random moments, and called again each time, ends as if it had not been."""
+"""A sweep whose processes are killed at random moments, and called again, ends as if it had not been."""
 
 import json
 import os
