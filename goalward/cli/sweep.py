@@ -45,7 +45,7 @@ class Args:
     """Where runs run: as processes of this machine, tasks of Ray, or jobs of Slurm."""
     cores: int | None = None
     """Cores of each run on Ray or Slurm, by default 1."""
-    gpus: float = 0
+    gpus: float = 0.0
     """GPUs of each run on Ray or Slurm; on Ray it may be a share of one."""
     address: str | None = None
     """Ray cluster, as HOST:PORT; by default that of RAY_ADDRESS, or else a new one of this machine."""
@@ -73,7 +73,9 @@ def run(args: Args) -> None:
         with folders.hold(folder):
             folders.check(folder, study, trials)
             launcher, needs, room = _places(args, folder, folders.missing(folder, trials))
-            folders.save(folder, study, only)
+            threads = folders.threads(folder) or max((given.cores for given in needs.values()), default=1)
+            needs = {name: given._replace(cores=threads) for name, given in needs.items()}
+            folders.save(folder, study, only, threads)
             metric = folders.metric(study)
             with display.live(metric) as view:
                 ended = sweep.run(
@@ -93,6 +95,9 @@ def _check(args: Args) -> None:
             places = {"address": "ray", "slurm": "slurm"}.get(name, "ray or slurm")
             raise UserError(f"--{name} is for --on {places}, and runs run on {args.on}; leave it out")
     if here:
+        from goalward.lab.launchers import local
+
+        local.slots(args.jobs, local.cores())
         return
     if args.dry_run:
         raise UserError(f"--dry-run measures on this machine; leave out --on {args.on}")

@@ -62,6 +62,7 @@ class Sweep(NamedTuple):
 
     study: Study
     only: dict[str, list[str]]  # labels of axes that the last call was restricted to
+    threads: int  # of XLA in each run, the same in all calls: bits depend on it
 
     def trials(self, folder: Path) -> list[Trial]:
         """Trials that the last call was to run, and all others that were begun."""
@@ -120,6 +121,8 @@ def hold(folder: Path) -> Iterator[None]:
             "stop it, or choose another --out"
         ) from error
     try:
+        for path in (*folder.glob(f"{_SWEEP}.*.tmp"), *(folder / _LOGS).glob("*.json.*.tmp")):
+            path.unlink()  # half written, by a sweep that was killed
         yield
     finally:
         os.close(descriptor)
@@ -169,7 +172,7 @@ def missing(folder: Path, trials: Sequence[Trial]) -> list[Trial]:
     return [trial for trial in trials if standing(folder, trial).state != "done"]
 
 
-def save(folder: Path, study: Study, only: Mapping[str, Sequence[str]]) -> None:
+def save(folder: Path, study: Study, only: Mapping[str, Sequence[str]], threads: int) -> None:
     """Write sweep.json, all at once."""
     values = {
         "format": FORMAT,
@@ -177,6 +180,7 @@ def save(folder: Path, study: Study, only: Mapping[str, Sequence[str]]) -> None:
         "study": study.of,
         "scale": study.scale,
         "only": {axis: list(labels) for axis, labels in only.items()},
+        "threads": threads,
         "document": study.document,
     }
     files.replace(folder / _SWEEP, json.dumps(values, indent=2, default=str) + "\n")
@@ -201,11 +205,17 @@ def load(folder: Path) -> Sweep:
                 f"use goalward {values.get('goalward', 'of the version that made it')}"
             )
         study = studies.from_document(values["document"], values["study"], values["scale"])
-        return Sweep(study, {axis: list(labels) for axis, labels in values["only"].items()})
+        only = {axis: list(labels) for axis, labels in values["only"].items()}
+        return Sweep(study, only, int(values.get("threads", 1)))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f"{path} is damaged ({type(error).__name__}: {error}); put it back as it was"
         ) from error
+
+
+def threads(folder: Path) -> int | None:
+    """Threads of each run of the sweep in this folder; None where there is none yet."""
+    return load(folder).threads if is_sweep(folder) else None
 
 
 def check(folder: Path, study: Study, trials: Sequence[Trial]) -> None:

@@ -77,8 +77,8 @@ def run(
         sweep.show(now=True)
     except OSError as error:
         raise MachineError(
-            f"{folder} cannot be written: {error.strerror}; its runs are as they were saved. "
-            "Free some space, then call the sweep again"
+            f"the sweep in {folder} cannot go on: {error}; its runs are as they were saved. "
+            "Mend that, as by freeing some space, then call it again"
         ) from error
     finally:
         sweep.end(sleep)
