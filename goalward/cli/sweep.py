@@ -45,7 +45,7 @@ class Args:
     """Where runs run: as processes of this machine, tasks of Ray, or jobs of Slurm."""
     cores: int | None = None
     """Cores of each run on Ray or Slurm, by default 1."""
-    gpus: float = 0
+    gpus: float = 0.0
     """GPUs of each run on Ray or Slurm; on Ray it may be a share of one."""
     address: str | None = None
     """Ray cluster, as HOST:PORT; by default that of RAY_ADDRESS, or else a new one of this machine."""
