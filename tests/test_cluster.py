@@ -94,7 +94,8 @@ def start(variables):
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdout.close()
 
 
 def finish(process):
@@ -314,11 +315,13 @@ def test_a_cluster_of_its_own_runs_a_sweep_and_ends_with_it(undisturbed, start, 
     folder = tmp_path / "sweep"
     process = start(study(tmp_path, 2, 500), "--on", "ray", "--out", folder)
     wait_until(lambda: len(list(folder.glob("runs/*/metrics.jsonl"))) == 2)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert {"gcs_server", "raylet"} <= {one.name() for one in family}
     process.send_signal(signal.SIGINT)
     said = finish(process)
     assert "stopped and saved, 2 of 2 runs are left" in said
     assert all(0 < toy.latest(path).iteration < 500 * toy.ITERATIONS for path in (folder / "runs").iterdir())
-    assert not [one for one in psutil.process_iter() if "raylet" in one.name()]
+    wait_until(lambda: not any(one.is_running() for one in family), 10)
 
 
 @pytest.mark.system
