@@ -114,7 +114,10 @@ class _Driver:
 
     def _hear_out(self, seconds: float | None, trouble: str) -> None:
         """Wait for the driver's answer. Raises `MachineError` where something is wrong."""
-        remedy = "start Ray on this machine with `ray start`, or name another --address"
+        remedy = (
+            "start Ray on this machine with `ray start`, name another --address, or where the cluster wants "
+            "a token, set RAY_AUTH_MODE=token"
+        )
         try:
             while self._connection.poll(seconds):
                 wrong = self._hear()
