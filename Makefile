@@ -10,7 +10,7 @@ quickstart: .venv/installed  ## train the U-maze from scratch and draw what was 
 test: .venv/installed-dev check  ## style, types, layers and tests, within a quarter of an hour
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not system" --cov=goalward --cov-fail-under=90
 
-test-system: .venv/installed-dev  ## tests that need a real part: other versions of libraries, a fuzzer's minute
+test-system: .venv/installed-system  ## tests that need a real part: other versions of libraries, Ray, Slurm
 	$(BIN)/pytest -m system
 
 test-slow: .venv/installed-dev  ## tests that learn, about half an hour
@@ -50,4 +50,8 @@ clean:
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group dev
+	touch $@
+
+.venv/installed-system: .venv/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[ray,slurm]'
 	touch $@

@@ -18,7 +18,7 @@ LOCK = ROOT / "requirements-lowest.lock"
 
 
 def bounds():
-    """Lower bound of each library that pyproject.toml names, extras included."""
+    """Lower bound of each library that pyproject.toml names, that for videos included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = map(Requirement, project["dependencies"] + project["optional-dependencies"]["video"])
     return {

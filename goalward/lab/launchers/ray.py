@@ -27,7 +27,7 @@ from goalward.lab.launchers.remote import POLL, note, watch
 
 NEW = "local"  # Ray's name for a new cluster of this machine
 # Seconds: in which an existing cluster answers, a new one starts, and runs save when all ends.
-ANSWER, START, SAVE = 30, 120, 120
+ANSWER, START, SAVE = 30.0, 120.0, 120.0
 USABLE = 0.9  # of the free memory, what runs may take
 _OBJECT_STORE = 2**27  # bytes; runs pass nothing through it
 _CARRIED = ("JAX_", "XLA_")  # variables of this process that a run's process finds on any node
@@ -114,14 +114,17 @@ class _Driver:
 
     def _hear_out(self, seconds: float | None, trouble: str) -> None:
         """Wait for the driver's answer. Raises `MachineError` where something is wrong."""
-        remedy = "start Ray on this machine with `ray start`, or name another --address"
+        remedy = (
+            "start Ray on this machine with `ray start`, name another --address, or where the cluster wants "
+            "a token, set RAY_AUTH_MODE=token"
+        )
         try:
             while self._connection.poll(seconds):
                 wrong = self._hear()
                 if wrong is not None:
                     break
             else:
-                raise MachineError(f"{trouble} within {seconds} s; {remedy}")
+                raise MachineError(f"{trouble} within {seconds:g} s; {remedy}")
         except (EOFError, OSError) as error:
             raise MachineError(f"{trouble} ({self._last_words()}); {remedy}") from error
         if wrong:
@@ -152,7 +155,7 @@ def drive(descriptor: int, address: str) -> None:
                         results[_submit(ray, task)] = count, task
                         count += 1
                     connection.send(wrong)
-            for result in _ended(ray, results, 0):
+            for result in _ended(ray, results, 0.0):
                 number, task = results.pop(result)
                 connection.send((number, _code(ray, result, task)))
     _cancel(ray, list(results))

@@ -11,8 +11,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def launcher(folder: Path, name: str, options: Sequence[str] = (), jobs: int | N
         raise MachineError("this machine has no sbatch; call the sweep where jobs of Slurm are submitted")
     given = _options(options)
     slurm = _Slurm(folder.absolute(), {"job_name": name, **given}, jobs)
-    stays = f"jobs stay in the queue of Slurm, and `scancel --me --name={name}` takes them out"
+    stays = f"jobs stay in the queue of Slurm (`scancel --me --name={name}` takes them out)"
     return Launcher(slurm.start, None, lambda: None, stays)
 
 
@@ -112,7 +113,8 @@ class _Slurm:
         }
         try:
             executor.update_parameters(**options)
-            return executor.map_array(_Attempt(), tasks)
+            with redirect_stderr(StringIO()):  # submitit prints what it raises too
+                return executor.map_array(_Attempt(), tasks)
         except submitit.core.utils.FailedJobError as error:
             told = " ".join(str(error).split())
             raise UserError(f"sbatch takes no such jobs: {told}; its options are those of --slurm") from error
