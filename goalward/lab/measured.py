@@ -135,7 +135,8 @@ def comparisons(results: Results, measure: str) -> tuple[Table, int]:
             rows.append((told, *_compare(results.sample(measure, ours), results.sample(measure, theirs))))
         except NotMeasuredError:
             waiting += 1
-    return Table(("compared", "verdict", "difference of IQM", "probability of improvement"), tuple(rows)), waiting
+    head = ("compared", "verdict", "difference of IQM", "probability of improvement")
+    return Table(head, tuple(rows)), waiting
 
 
 def _compare(a: Sample, b: Sample) -> tuple[str, str, str]:
