@@ -8,12 +8,15 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import toy
 
 from goalward import cli, runs
+from goalward.lab import evidence, looks, measured, page, study
 from goalward.lab import folder as folders
-from goalward.lab import looks, measured, page, study
 from goalward.lab.blocks import Fold, Listing, Page, Section, Table, Text
 from goalward.lab.statistics import Interval
+from goalward.pictures import maps
+from goalward.policy import load_run
 
 DOCUMENT = {
     "question": "Does <depth> pay & is it | worth *it*?",
@@ -181,7 +184,7 @@ def test_what_is_missing_is_told(tmp_path, capsys):
     assert "script" not in seen.tags
     assert "Not done: 1 waiting, 1 failed." in seen.text
     assert "network.depth" in seen.text  # of the run that is not the trial's
-    assert "Comparisons of score that wait for missing runs: 3." in seen.text
+    assert "Comparisons that wait for runs without score: 3." in seen.text
     assert "4 of 5" in seen.text
 
 
@@ -211,7 +214,7 @@ def test_less_distance_is_better(complete, capsys):
     assert values["measures"]["arrival"]["depth=4,seed=0"] == {"when": 400.0, "arrived": False}
     text = Seen((complete / "report.html").read_text(encoding="utf-8")).text
     near = text[text.index("near: ") : text.index("arrival: ")]
-    assert near.count("better") == 3 + 1  # and the heading
+    assert near.count("better") == 3
     assert "> 400" in text
 
 
@@ -245,6 +248,39 @@ def test_a_look_is_kept_by_run_and_iteration(tmp_path):
     path.write_bytes(path.read_bytes()[:40])
     assert looks._read(path, "1 abc 10") == {}
     assert looks._read(tmp_path / "none.npz", "") == {}
+
+
+CHECKPOINTS = {
+    "question": "What does it know?",
+    "base": {name: value for name, value in toy.SETTINGS.items() if name != "network"},
+    "axes": {"depth": [{"label": "2", **toy.SETTINGS["network"]}], "seed": [0, 1]},
+    "measures": {
+        "corridor": {"kind": "distance_rank"}, "line": {"kind": "distance_rank", "against": "straight"},
+        "rank": {"kind": "effective_rank"},
+    },
+    "figures": [{"kind": kind, "by": "depth"} for kind in ("distance_maps", "embedding", "block_norms")],
+    "scales": {"laptop": {}},
+}  # fmt: skip
+
+
+def test_measures_of_checkpoints_are_taken_once(tmp_path, tmp_path_factory, capsys):
+    """Of one run there is a checkpoint, of the other none: the page shows the one, and names the other."""
+    found = made_up(tmp_path, CHECKPOINTS, without=["depth=2,seed=0"])
+    directory = folders.run_directory(tmp_path, "depth=2,seed=0")
+    toy.copy(toy.trained(tmp_path_factory), directory)
+    cli.main(["report", str(tmp_path)])
+    told = capsys.readouterr()
+    assert "looking at depth=2,seed=0" in told.err
+    seen = Seen((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert seen.tags.count("figure") == 3
+    assert "depth=2,seed=1" in seen.text[seen.text.index("nothing could be measured of their checkpoints") :]
+
+    again = evidence.gather(tmp_path, found, lambda name: pytest.fail(f"{name} was loaded again"))
+    experiment, run = load_run(directory)
+    goals = np.unique(experiment.eval_env.maze.pairs[:, 1], axis=0)
+    walking, straight = np.mean([maps.distance_rank(experiment, run.agent, goal) for goal in goals], axis=0)
+    assert again.scalars["corridor"] == {"depth=2,seed=0": pytest.approx(walking)}
+    assert again.scalars["line"] == {"depth=2,seed=0": pytest.approx(straight)}
 
 
 @pytest.mark.parametrize(("value", "told"), [

@@ -212,8 +212,8 @@ def _embedding(evidence: Evidence, results: Results, part: Part) -> Drawn:
             [Way(f"{by} {label}", look["way"], bool(look["arrived"])) for label, look in looks.items()]
         )
 
-    what = f"Representations of the states of a way to the farthest goal that is reached, by {by}"
-    return what, f"{what}, from start (light) to goal (dark). {_which(by, chosen)}", draw
+    what = f"Representations of the states of the way to the farthest goal that is reached, by {by}"
+    return what, f"{what}, from start (light) to end (dark). {_which(by, chosen)}", draw
 
 
 def _typical(

@@ -136,7 +136,7 @@ def distances(experiment: Experiment, agent: Any) -> Look:
     maze = figures.maze_of(experiment)
     goals = np.unique(maze.pairs[:, 1], axis=0)
     found = [maps.learned_map("", experiment, agent, goal) for goal in goals]
-    walking, straight = np.mean([one.ranks for one in found], axis=0)
+    walking, straight = (np.array(np.mean(ranks)) for ranks in zip(*(one.ranks for one in found), strict=True))
     (farthest,) = np.flatnonzero((goals == figures.farthest_goal(maze)).all(axis=1))
     drawn = found[farthest]
     return {

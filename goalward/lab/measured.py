@@ -17,6 +17,7 @@ from goalward.lab.statistics import Interval
 from goalward.lab.study import Part, Study
 from goalward.pictures.curves import MEASURES
 
+FEW = 5  # runs; intervals of fewer are rough
 METRICS = {
     "success_rate": "success rate",
     "final_success": "share of episodes that end at the goal",
@@ -46,7 +47,7 @@ def described(part: Part) -> str:
             other = AGAINST[options["against"]]
             return f"rank correlation of the learned distance to a goal, from all over the maze, with {other}"
         case "effective_rank":
-            return "effective rank of the representations along a way to a goal: how many dimensions they fill"
+            return "effective rank (participation ratio) of the representations along a way to a goal"
         case _:
             raise AssertionError(part.kind)
 
@@ -145,7 +146,10 @@ def _compare(a: Sample, b: Sample) -> tuple[str, str, str]:
     gain = difference if a.higher_is_better else Interval(-difference.value, -difference.high, -difference.low)
     better, worse = (a, b) if a.higher_is_better else (b, a)
     share = statistics.improvement(better.scores, worse.scores)
-    return statistics.verdict(gain), interval_text(difference), interval_text(share)
+    verdict, fewest = statistics.verdict(gain), min(len(a.scores), len(b.scores))
+    if gain.low * gain.high > 0 and fewest < FEW:
+        verdict = f"{verdict}, of {fewest} runs only"
+    return verdict, interval_text(difference), interval_text(share)
 
 
 def _pairs(study: Study) -> Iterator[tuple[str, dict[str, str], dict[str, str]]]:

@@ -18,7 +18,6 @@ from goalward.lab.measured import number
 from goalward.lab.page import wrapped
 from goalward.lab.results import Results, Time, Verdict
 
-FEW = 5  # seeds; intervals of fewer are rough
 MOST_SHOWN = 12  # rows of a table that is not folded
 MOST_LOGS = 5  # ends of logs that are shown
 OUTCOMES = {
@@ -108,13 +107,13 @@ def _compared(results: Results, measure: str) -> list[Block]:
     elif table.rows:
         blocks.append(table)
     if waiting:
-        blocks.append(Text(f"Comparisons of {measure} that wait for missing runs: {waiting}.", "note"))
+        blocks.append(Text(f"Comparisons that wait for runs without {measure}: {waiting}.", "note"))
     return blocks
 
 
 def _cautions(study: studies.Study) -> list[Text]:
     seeds = len(study.axis("seed").points)
-    rough = f"With {seeds} seed{'s' if seeds > 1 else ''} they are rough. " if seeds < FEW else ""
+    rough = f"With {seeds} seed{'s' if seeds > 1 else ''} they are rough. " if seeds < measured.FEW else ""
     said = [
         "IQM is the interquartile mean: the mean of the middle half of the runs. In brackets are 95 % "
         "bootstrap intervals over runs. Of few runs they are too narrow, so every seed is shown beside them. "
@@ -263,15 +262,18 @@ def _origins(evidence: Evidence) -> list[Block]:
     started = sorted(str(values.get("started"))[:10] for values in evidence.origins.values())
     days = started[0] if started[0] == started[-1] else f"{started[0]} to {started[-1]}"
     seconds = [rows[-1]["seconds"] for rows in evidence.rows.values()]
-    hours, minutes = sum(seconds) / 3600, statistics.median(seconds) / 60
-    cost = f"{hours:,.1f} hours in all, evaluations included; the median of a run is {minutes:,.1f} minutes"
-    blocks: list[Block] = [Text(f"Begun {days}. Training took {cost}.")]
+    cost = f"{_length(sum(seconds))} in all, evaluations included; the median of a run is"
+    blocks: list[Block] = [Text(f"Begun {days}. Training took {cost} {_length(statistics.median(seconds))}.")]
     hosts = len({values.get("host") for values in evidence.origins.values()})
     if len(groups) > 1 or hosts > 1:
         differ = f"The runs come from {hosts} machine{'s' if hosts > 1 else ''}"
         differ += f" and {len(groups)} sets of versions" if len(groups) > 1 else ""
         blocks.append(Text(f"{differ}: part of what differs between them may be due to that."))
     return [*blocks, *(Text(line) for line in lines)]
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds / 3600:,.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
 
 
 def _origin(values: Mapping[str, Any]) -> str:
