@@ -12,7 +12,7 @@ from goalward.cli.process import start_jax
 
 @dataclass(frozen=True)
 class Args:
-    """Write a page about a sweep: what was expected, what came of it, what is missing, how to do it again."""
+    """Write a page about a sweep: prediction and verdict, figures, what is missing."""
 
     folder: tyro.conf.Positional[Path]
     """Folder of the sweep; it may still be running."""
