@@ -46,7 +46,7 @@ DOCUMENT = {
 def made_up(folder, document=DOCUMENT, without=()):
     """The folder of a sweep whose runs never ran, and are better with depth."""
     found = study.build(document, "made_up", study.Source("x", "", "laptop"))
-    folders.save(folder, found, {})
+    folders.save(folder, found, {}, 1)
     for trial in found.trials:
         if trial.name not in without:
             depth, seed = trial.config.network.depth, trial.config.seed
@@ -220,7 +220,7 @@ def test_less_distance_is_better(complete, capsys):
 
 def test_other_studies_of_the_same_runs(tmp_path, capsys):
     found = study.load("depth_point_u4", "smoke")
-    folders.save(tmp_path, found, {})
+    folders.save(tmp_path, found, {}, 1)
     for trial in found.trials:
         add_run(tmp_path, trial, 0.5)
     report(capsys, tmp_path, "--study", "depth_point_u4")

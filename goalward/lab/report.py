@@ -117,7 +117,9 @@ def _cautions(study: studies.Study) -> list[Text]:
     said = [
         "IQM is the interquartile mean: the mean of the middle half of the runs. In brackets are 95 % "
         "bootstrap intervals over runs. Of few runs they are too narrow, so every seed is shown beside them. "
-        f"{rough}Better and worse are said only where the interval of the difference excludes 0."
+        f"{rough}Better and worse are said only where the interval of the difference excludes 0. Each "
+        "comparison stands for itself: of twenty pairs that are alike, about one is called different, and "
+        "with few runs more."
     ]
     pooled = [axis.name for axis in measured.varied(study) if axis not in measured.compared(study)]
     if pooled:
