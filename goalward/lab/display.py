@@ -9,8 +9,10 @@ from operator import not_
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from goalward.lab import folder as folders
 from goalward.lab.costs import Cost, length
@@ -50,7 +52,7 @@ def _group(name: str) -> str:
     return name.rpartition("seed=")[0].rstrip(",")
 
 
-def table(standings: Sequence[Standing], metric: str, side_by_side: int, height: int | None = None) -> Table:
+def table(standings: Sequence[Standing], metric: str, side_by_side: int, height: int | None = None) -> Group:
     """All runs and the sums below; where they are many, those that run or failed, and a row for equal settings.
 
     Of more rows than `height`, those that run or failed come first, and the last ones are left out.
@@ -62,9 +64,7 @@ def table(standings: Sequence[Standing], metric: str, side_by_side: int, height:
         rows = [*compress(rows, urgent), *_groups(standings)]
     elif height is not None and len(rows) > height:
         rows = [*compress(rows, urgent), *compress(rows, map(not_, urgent))]
-    caption = f"{summary(standings, side_by_side)}\nscore: {metric} of the last evaluation"
-    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, caption=caption)
-    grid.caption_justify, grid.caption_style = "left", "bold"
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     grid.add_column("run", overflow="fold")
     for name in ("state", "progress", "score", "left"):
         grid.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
@@ -72,7 +72,8 @@ def table(standings: Sequence[Standing], metric: str, side_by_side: int, height:
         grid.add_row(*row, style=_STYLES.get(row[1].split(" ")[-1], ""))
     if height is not None and len(rows) > height:
         grid.add_row("…", "", "", "", "")
-    return grid
+    told = f"{summary(standings, side_by_side)}\nscore: {metric} of the last evaluation"
+    return Group(grid, Text(told, style="bold"))
 
 
 def _row(one: Standing) -> tuple[str, str, str, str, str]:
@@ -143,9 +144,8 @@ def live(metric: str) -> Iterator[View]:
 
         def show(standings: Sequence[Standing], side_by_side: int, stopping: bool) -> None:
             grid = table(standings, metric, side_by_side, height=screen.height - 6)
-            if stopping:
-                grid.caption = f"{grid.caption}; stopping: runs save their state"
-            display.update(grid, refresh=True)
+            said = ["stopping: runs save their state"] if stopping else []
+            display.update(Group(grid, *said), refresh=True)
 
         # What is done is in the table; lines are for what else there is to know.
         yield View(lambda line: None if line.endswith(": started") else screen.print(line), show)
