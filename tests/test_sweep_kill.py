@@ -90,7 +90,7 @@ def test_a_sweep_killed_at_ten_moments_ends_as_if_it_had_not_been(call, tmp_path
     draw = random.Random(0)
     process, kills = call(folder), []
     while len(kills) < KILLS and process.poll() is None:
-        time.sleep(draw.uniform(0.3, 5.0))
+        time.sleep(draw.uniform(0.5, 4.0))
         members, how = family(process), draw.choice(["all", "sweep", "run"])
         victims = {"all": members, "sweep": members[:1], "run": members[1:2]}[how]
         for victim in victims:

@@ -143,7 +143,7 @@ def live(metric: str) -> Iterator[View]:
     with Live(console=screen, auto_refresh=False, vertical_overflow="ellipsis") as display:
 
         def show(standings: Sequence[Standing], side_by_side: int, stopping: bool) -> None:
-            grid = table(standings, metric, side_by_side, height=screen.height - 6)
+            grid = table(standings, metric, side_by_side, height=max(1, screen.height - 6))
             said = ["stopping: runs save their state"] if stopping else []
             display.update(Group(grid, *said), refresh=True)
 
