@@ -130,7 +130,7 @@ def most_activations(config: TrainConfig, weights: int) -> int:
     block = max(arch.width * min(arch.depth, arch.block_size) for arch in (actor, critic))
     trunks = kept(critic) + max(kept(actor), kept(critic))
     acting = 4 * max(config.num_envs, config.eval_episodes) * 8 * actor.width
-    return 5 * weights + trunks + 16 * row * block + 8 * row * config.batch_size + acting
+    return round(6.5 * weights) + trunks + 16 * row * block + 8 * row * config.batch_size + acting
 
 
 def parameters(agent: Any) -> dict[str, int]:

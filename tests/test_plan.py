@@ -1,5 +1,7 @@
 """Plans: exact where they can be exact, and refused where a run does not fit."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -109,3 +111,26 @@ def test_a_run_that_fits_is_not_refused_and_the_remedy_does_fit():
 
 def test_free_memory_is_some_of_what_the_machine_has():
     assert 10**7 < plan.free_memory() < 10**14
+
+
+SHAPES = [
+    ({"depth": 4, "width": 512, "block_size": 4}, 64),
+    ({"depth": 16, "width": 64, "block_size": 4, "remat": True}, 256),
+    ({"depth": 64, "width": 64, "block_size": 4}, 64),
+    ({"depth": 16, "width": 256, "block_size": 2}, 1024),
+    ({"depth": 16, "width": 64, "block_size": 4, "layer_norm": False}, 256),
+    ({"actor_depth": 2, "critic_depth": 32, "width": 128, "block_size": 2}, 256),
+    ({"depth": 1, "width": 64, "block_size": 4}, 512),
+]
+
+
+@pytest.mark.parametrize(
+    ("network", "batch"),
+    [pytest.param(*shape, marks=pytest.mark.slow if number > 1 else ()) for number, shape in enumerate(SHAPES)],
+)
+def test_the_estimate_of_activations_is_above_what_xla_needs_and_not_far(network, batch):
+    """Temporary memory depends on shapes, and not on how well XLA is told to optimise."""
+    experiment = train.build(toy.config(batch_size=batch, buffer_rows=300, network=network))
+    program = jax.jit(partial(train.iteration, experiment, train.gatherer(experiment)), donate_argnums=0)
+    needed = program.lower(train.shapes(experiment)).compile().memory_analysis().temp_size_in_bytes
+    assert needed <= plan.most_memory(experiment).activations <= 3 * needed

@@ -25,7 +25,7 @@ Words = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 
 @dataclass(frozen=True)
 class Args:
-    """Run all runs of a study, or those that are missing; stop it at any time and call it again."""
+    """Run what is missing of a study; stop it at any time, and call it again."""
 
     study: tyro.conf.Positional[str]
     """Study of the package, file of one (.toml), or with --axis an environment."""

@@ -4,11 +4,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import compress
+from operator import not_
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from goalward.lab import folder as folders
 from goalward.lab.costs import Cost, length
@@ -48,26 +52,28 @@ def _group(name: str) -> str:
     return name.rpartition("seed=")[0].rstrip(",")
 
 
-def table(standings: Sequence[Standing], metric: str, side_by_side: int, height: int | None = None) -> Table:
-    """All runs, or where they are many a row for those of equal settings, with the sums below.
+def table(standings: Sequence[Standing], metric: str, side_by_side: int, height: int | None = None) -> Group:
+    """All runs and the sums below; where they are many, those that run or failed, and a row for equal settings.
 
-    Of more rows than `height` those come first that are running or have failed.
+    Of more rows than `height`, those that run or failed come first, and the last ones are left out.
     """
     many = len(standings) > MOST_ROWS
-    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, caption=summary(standings, side_by_side))
-    grid.caption_justify, grid.caption_style = "left", "bold"
-    grid.add_column("runs" if many else "run", no_wrap=True)
-    for name in ("state", "progress", metric, "left"):
+    urgent = [one.state in ("running", "failed") for one in standings]
+    rows = [_row(one) for one in standings]
+    if many:
+        rows = [*compress(rows, urgent), *_groups(standings)]
+    elif height is not None and len(rows) > height:
+        rows = [*compress(rows, urgent), *compress(rows, map(not_, urgent))]
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    grid.add_column("run", overflow="fold")
+    for name in ("state", "progress", "score", "left"):
         grid.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
-    rows = list(_groups(standings) if many else map(_row, standings))
-    if height is not None and len(rows) > height:
-        urgent = [row for row in rows if "running" in row[1] or "failed" in row[1]]
-        rows = (urgent + [row for row in rows if row not in urgent])[: max(1, height)]
-    for row in rows:
+    for row in rows[:height]:
         grid.add_row(*row, style=_STYLES.get(row[1].split(" ")[-1], ""))
-    if len(rows) < (len(list(_groups(standings))) if many else len(standings)):
+    if height is not None and len(rows) > height:
         grid.add_row("…", "", "", "", "")
-    return grid
+    told = f"{summary(standings, side_by_side)}\nscore: {metric} of the last evaluation"
+    return Group(grid, Text(told, style="bold"))
 
 
 def _row(one: Standing) -> tuple[str, str, str, str, str]:
@@ -85,7 +91,7 @@ def _groups(standings: Sequence[Standing]) -> Iterator[tuple[str, str, str, str,
         scores = [one.score for one in members if one.score is not None]
         left = [one.left for one in members if one.state != "failed"]
         yield (
-            f"{name or 'seed'} × {len(members)}",
+            f"{name}{',' if name else ''}seed=… × {len(members)}",
             ", ".join(f"{states[state]} {state}" for state in STATES if states[state]),
             f"{sum(one.epoch for one in members) / sum(one.epochs for one in members):.0%}",
             f"{sum(scores) / len(scores):.3f}" if scores else "–",
@@ -137,10 +143,9 @@ def live(metric: str) -> Iterator[View]:
     with Live(console=screen, auto_refresh=False, vertical_overflow="ellipsis") as display:
 
         def show(standings: Sequence[Standing], side_by_side: int, stopping: bool) -> None:
-            grid = table(standings, metric, side_by_side, height=screen.height - 5)
-            if stopping:
-                grid.caption = f"{grid.caption}; stopping: runs save their state"
-            display.update(grid, refresh=True)
+            grid = table(standings, metric, side_by_side, height=max(1, screen.height - 6))
+            said = ["stopping: runs save their state"] if stopping else []
+            display.update(Group(grid, *said), refresh=True)
 
         # What is done is in the table; lines are for what else there is to know.
         yield View(lambda line: None if line.endswith(": started") else screen.print(line), show)
