@@ -69,8 +69,8 @@ def study(folder, runs, epochs):
 
 @pytest.fixture(scope="module")
 def variables(tmp_path_factory):
-    """Of processes that compile as quickly as this one, each program once."""
-    return os.environ | {
+    """For processes that compile as quickly as this one, each program once."""
+    return {
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -86,7 +86,7 @@ def start(variables):
     def start(*words):
         line = [sys.executable, "-m", "goalward", "sweep", *map(str, words), "--scale", "smoke"]
         process = subprocess.Popen(
-            line, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            line, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         started.append(process)
         return process
@@ -249,7 +249,7 @@ def undisturbed(variables, tmp_path_factory):
             folder = tmp_path_factory.mktemp("undisturbed")
             words = ["sweep", study(folder, number, epochs), "--scale", "smoke", "--out", folder / "sweep"]
             line = [sys.executable, "-m", "goalward", *map(str, words)]
-            subprocess.run(line, env=variables, check=True, capture_output=True)
+            subprocess.run(line, env=os.environ | variables, check=True, capture_output=True)
             known[number, epochs] = digests(folder / "sweep")
         return known[number, epochs]
 
@@ -262,8 +262,8 @@ def cluster(variables, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed")
     with (tmp_path / "cluster.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", CLUSTER], env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=log, text=True,
+            [sys.executable, "-c", CLUSTER], env=os.environ | variables, stderr=log,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def remove():
@@ -359,10 +359,10 @@ def ask(*words):
 
 @pytest.mark.system
 def test_on_slurm_runs_that_are_preempted_come_back_and_end_alike(
-    queue, undisturbed, start, variables, tmp_path
+    queue, undisturbed, start, monkeypatch, tmp_path
 ):
     """By a job that goes first, by an order, by the signal before the time is over; and the sweep is left."""
-    variables["SLURM_CONF"] = os.environ["SLURM_CONF"] = str(queue)
+    monkeypatch.setenv("SLURM_CONF", str(queue))
     number, epochs = 3, 200
     folder = tmp_path / "a"
     words = [study(tmp_path, number, epochs), "--on", "slurm", "--out", folder, "--slurm", "partition=low"]
@@ -393,12 +393,28 @@ def test_on_slurm_runs_that_are_preempted_come_back_and_end_alike(
 
 
 @pytest.mark.system
-def test_on_slurm_what_it_refuses_is_told_and_what_it_cancels_is_tried_again(
-    queue, undisturbed, start, variables, monkeypatch, tmp_path
+def test_what_slurm_refuses_is_told_and_a_job_that_it_cancels_saves_and_is_told(
+    queue, start, variables, monkeypatch, tmp_path
 ):
-    variables["SLURM_CONF"] = os.environ["SLURM_CONF"] = str(queue)
+    for name, value in (variables | {"SLURM_CONF": str(queue)}).items():
+        monkeypatch.setenv(name, value)
     refused = start(
         study(tmp_path, 1, 2), "--on", "slurm", "--out", tmp_path / "b", "--slurm", "partition=none"
     )
     said, _ = refused.communicate(timeout=60)
     assert (refused.returncode, said.count("invalid partition specified: none")) == (2, 1)
+    for name in ("LOST", "LOOK"):
+        monkeypatch.setattr(slurm, name, 1.0)
+    end = ["--epochs", "9000", "--total-env-steps", str(toy.total(9000))]
+    words = ("train", *toy.words(), *end, "--out", str(tmp_path / "run"))
+    task = a_task(tmp_path, words=words, memory=2**30)
+    launcher = slurm.launcher(tmp_path / "slurm", "canceled")
+    [job] = launcher.start([task])
+    wait_until(lambda: len(runs.read_metrics(tmp_path / "run")) > 3)
+    assert job.poll() is None
+    ask("scancel", "--me", "--name=canceled")
+    wait_until(lambda: job.poll() is not None)
+    assert job.poll() == -signal.SIGTERM
+    said = task.log.read_text()
+    assert "stopped and saved" in said
+    assert "has left Slurm's queue without a result" in said.splitlines()[-1]
