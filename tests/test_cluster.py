@@ -17,6 +17,8 @@ import toy
 from goalward import files, runs
 from goalward.cli import main
 from goalward.errors import MachineError, UserError
+from goalward.lab import folder as folders
+from goalward.lab import study as studies
 from goalward.lab.launchers import ray, remote, slurm
 from goalward.lab.launchers.core import Task
 
@@ -239,6 +241,17 @@ def test_what_no_place_takes_is_refused(capsys, monkeypatch, tmp_path, words, to
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_sweep_keeps_the_cores_of_its_runs(capsys, tmp_path):
+    path, folder = study(tmp_path, 1, 2), tmp_path / "sweep"
+    folder.mkdir()
+    folders.save(folder, studies.load(str(path), "smoke"), {}, 1)
+    words = ["sweep", str(path), "--scale", "smoke", "--out", str(folder)]
+    with pytest.raises(SystemExit) as exit_:
+        main([*words, "--on", "ray", "--cores", "2"])
+    assert exit_.value.code == 2
+    assert "--cores is 2, but runs in" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def undisturbed(variables, tmp_path_factory):
     """Digests of a sweep of this machine, by the number of its runs and epochs."""
@@ -363,29 +376,30 @@ def test_on_slurm_runs_that_are_preempted_come_back_and_end_alike(
 ):
     """By a job that goes first, by an order, by the signal before the time is over; and the sweep is left."""
     monkeypatch.setenv("SLURM_CONF", str(queue))
-    number, epochs = 3, 200
+    number, epochs = 2, 400
     folder = tmp_path / "a"
     words = [study(tmp_path, number, epochs), "--on", "slurm", "--out", folder, "--slurm", "partition=low"]
+
+    def progress():
+        return [len(runs.read_metrics(folder / "runs" / f"seed={seed}")) for seed in range(number)]
+
+    def are_saved(times):
+        logs = [folder / "logs" / f"seed={seed}.log" for seed in range(number)]
+        return all(log.read_text().count("stopped and saved") >= times for log in logs)
+
     process = start(*words)
-
-    def saved(seed, times):
-        log = folder / "logs" / f"seed={seed}.log"
-        return log.is_file() and log.read_text().count("stopped and saved") >= times
-
-    def progress(seed):
-        return len(runs.read_metrics(folder / "runs" / f"seed={seed}"))
-
-    wait_until(lambda: progress(0) > 3 and progress(1) > 3)
+    wait_until(lambda: min(progress()) > 3)
     process.send_signal(signal.SIGINT)
     assert "jobs stay in the queue of Slurm" in finish(process)
-    array = ask("squeue", "--me", "--noheader", "--format=%A").split()[0]
-    process = start(*words)
+    array = ask("squeue", "--me", "--noheader", "--format=%F").split()[0]
     ask("scontrol", "requeue", f"{array}_0")
     ask("scancel", "--signal=USR2", f"{array}_1")
-    wait_until(lambda: saved(0, 1) and saved(1, 1))
-    wait_until(lambda: progress(2) > 3)
+    process = start(*words)
+    wait_until(lambda: are_saved(1))
+    before = progress()
+    wait_until(lambda: all(now > then for now, then in zip(progress(), before, strict=True)))
     ask("sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=true")
-    wait_until(lambda: saved(2, 1))
+    wait_until(lambda: are_saved(2))
     finish(process)
     assert digests(folder) == undisturbed(number, epochs)
     assert len(list((folder / "slurm").glob("*_submission.sh"))) == 1  # the second sweep made no jobs
