@@ -17,6 +17,8 @@ import toy
 from goalward import files, runs
 from goalward.cli import main
 from goalward.errors import MachineError, UserError
+from goalward.lab import folder as folders
+from goalward.lab import study as studies
 from goalward.lab.launchers import ray, remote, slurm
 from goalward.lab.launchers.core import Task
 
@@ -69,8 +71,8 @@ def study(folder, runs, epochs):
 
 @pytest.fixture(scope="module")
 def variables(tmp_path_factory):
-    """Of processes that compile as quickly as this one, each program once."""
-    return os.environ | {
+    """For processes that compile as quickly as this one, each program once."""
+    return {
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -86,7 +88,7 @@ def start(variables):
     def start(*words):
         line = [sys.executable, "-m", "goalward", "sweep", *map(str, words), "--scale", "smoke"]
         process = subprocess.Popen(
-            line, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            line, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         started.append(process)
         return process
@@ -239,6 +241,17 @@ def test_what_no_place_takes_is_refused(capsys, monkeypatch, tmp_path, words, to
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_sweep_keeps_the_cores_of_its_runs(capsys, tmp_path):
+    path, folder = study(tmp_path, 1, 2), tmp_path / "sweep"
+    folder.mkdir()
+    folders.save(folder, studies.load(str(path), "smoke"), {}, 1)
+    words = ["sweep", str(path), "--scale", "smoke", "--out", str(folder)]
+    with pytest.raises(SystemExit) as exit_:
+        main([*words, "--on", "ray", "--cores", "2"])
+    assert exit_.value.code == 2
+    assert "--cores is 2, but runs in" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def undisturbed(variables, tmp_path_factory):
     """Digests of a sweep of this machine, by the number of its runs and epochs."""
@@ -249,7 +262,7 @@ def undisturbed(variables, tmp_path_factory):
             folder = tmp_path_factory.mktemp("undisturbed")
             words = ["sweep", study(folder, number, epochs), "--scale", "smoke", "--out", folder / "sweep"]
             line = [sys.executable, "-m", "goalward", *map(str, words)]
-            subprocess.run(line, env=variables, check=True, capture_output=True)
+            subprocess.run(line, env=os.environ | variables, check=True, capture_output=True)
             known[number, epochs] = digests(folder / "sweep")
         return known[number, epochs]
 
@@ -262,8 +275,8 @@ def cluster(variables, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed")
     with (tmp_path / "cluster.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", CLUSTER], env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=log, text=True,
+            [sys.executable, "-c", CLUSTER], env=os.environ | variables, stderr=log,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def remove():
@@ -359,33 +372,34 @@ def ask(*words):
 
 @pytest.mark.system
 def test_on_slurm_runs_that_are_preempted_come_back_and_end_alike(
-    queue, undisturbed, start, variables, tmp_path
+    queue, undisturbed, start, monkeypatch, tmp_path
 ):
     """By a job that goes first, by an order, by the signal before the time is over; and the sweep is left."""
-    variables["SLURM_CONF"] = os.environ["SLURM_CONF"] = str(queue)
-    number, epochs = 3, 200
+    monkeypatch.setenv("SLURM_CONF", str(queue))
+    number, epochs = 2, 400
     folder = tmp_path / "a"
     words = [study(tmp_path, number, epochs), "--on", "slurm", "--out", folder, "--slurm", "partition=low"]
+
+    def progress():
+        return [len(runs.read_metrics(folder / "runs" / f"seed={seed}")) for seed in range(number)]
+
+    def are_saved(times):
+        logs = [folder / "logs" / f"seed={seed}.log" for seed in range(number)]
+        return all(log.read_text().count("stopped and saved") >= times for log in logs)
+
     process = start(*words)
-
-    def saved(seed, times):
-        log = folder / "logs" / f"seed={seed}.log"
-        return log.is_file() and log.read_text().count("stopped and saved") >= times
-
-    def progress(seed):
-        return len(runs.read_metrics(folder / "runs" / f"seed={seed}"))
-
-    wait_until(lambda: progress(0) > 3 and progress(1) > 3)
+    wait_until(lambda: min(progress()) > 3)
     process.send_signal(signal.SIGINT)
     assert "jobs stay in the queue of Slurm" in finish(process)
-    array = ask("squeue", "--me", "--noheader", "--format=%A").split()[0]
-    process = start(*words)
+    array = ask("squeue", "--me", "--noheader", "--format=%F").split()[0]
     ask("scontrol", "requeue", f"{array}_0")
     ask("scancel", "--signal=USR2", f"{array}_1")
-    wait_until(lambda: saved(0, 1) and saved(1, 1))
-    wait_until(lambda: progress(2) > 3)
+    process = start(*words)
+    wait_until(lambda: are_saved(1))
+    before = progress()
+    wait_until(lambda: all(now > then for now, then in zip(progress(), before, strict=True)))
     ask("sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=true")
-    wait_until(lambda: saved(2, 1))
+    wait_until(lambda: are_saved(2))
     finish(process)
     assert digests(folder) == undisturbed(number, epochs)
     assert len(list((folder / "slurm").glob("*_submission.sh"))) == 1  # the second sweep made no jobs
@@ -393,12 +407,28 @@ def test_on_slurm_runs_that_are_preempted_come_back_and_end_alike(
 
 
 @pytest.mark.system
-def test_on_slurm_what_it_refuses_is_told_and_what_it_cancels_is_tried_again(
-    queue, undisturbed, start, variables, monkeypatch, tmp_path
+def test_what_slurm_refuses_is_told_and_a_job_that_it_cancels_saves_and_is_told(
+    queue, start, variables, monkeypatch, tmp_path
 ):
-    variables["SLURM_CONF"] = os.environ["SLURM_CONF"] = str(queue)
+    for name, value in (variables | {"SLURM_CONF": str(queue)}).items():
+        monkeypatch.setenv(name, value)
     refused = start(
         study(tmp_path, 1, 2), "--on", "slurm", "--out", tmp_path / "b", "--slurm", "partition=none"
     )
     said, _ = refused.communicate(timeout=60)
     assert (refused.returncode, said.count("invalid partition specified: none")) == (2, 1)
+    for name in ("LOST", "LOOK"):
+        monkeypatch.setattr(slurm, name, 1.0)
+    end = ["--epochs", "9000", "--total-env-steps", str(toy.total(9000))]
+    words = ("train", *toy.words(), *end, "--out", str(tmp_path / "run"))
+    task = a_task(tmp_path, words=words, memory=2**30)
+    launcher = slurm.launcher(tmp_path / "slurm", "canceled")
+    [job] = launcher.start([task])
+    wait_until(lambda: len(runs.read_metrics(tmp_path / "run")) > 3)
+    assert job.poll() is None
+    ask("scancel", "--me", "--name=canceled")
+    wait_until(lambda: job.poll() is not None)
+    assert job.poll() == -signal.SIGTERM
+    said = task.log.read_text()
+    assert "stopped and saved" in said
+    assert "has left Slurm's queue without a result" in said.splitlines()[-1]

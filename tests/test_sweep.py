@@ -196,6 +196,15 @@ def test_a_stop_tells_each_run_once_and_waits_for_all(folder):
     assert set(states(folder).values()) == {"waiting"}
 
 
+def test_tasks_that_stay_are_left_when_the_sweep_stops(folder):
+    world = World(folder, slots=None)
+    world.launcher = world.launcher._replace(stays="they stay")
+    ended = world.run(should_stop=lambda: world.rounds >= 1)
+    assert world.log == [*(f"start {name}" for name in NAMES), "closed"]
+    assert (ended.done, ended.failed, ended.left) == ([], {}, NAMES)
+    assert not any(folders.attempts(folder, name) for name in NAMES)
+
+
 def test_a_run_that_another_process_holds_is_waited_for(folder):
     directory = folders.run_directory(folder, NAMES[0])
     fill(directory, STUDY.trials[0].config, 0)

@@ -131,7 +131,13 @@ def _places(
     if args.on == "local" or not missing:
         slots = local.slots(args.jobs, local.cores(), local.gpus())
         return local.launcher(slots), *costs.needs(missing, slots)
-    needs = costs.asked(missing, args.cores or 1, args.gpus)
+    threads = folders.threads(folder)
+    if None not in (threads, args.cores) and threads != args.cores:
+        raise UserError(
+            f"--cores is {args.cores}, but runs in {folder} were begun with {threads}, on which their numbers "
+            "depend; leave it out, or choose another --out"
+        )
+    needs = costs.asked(missing, threads or args.cores or 1, args.gpus)
     if args.on == "ray":
         return ray.launcher(args.address, args.jobs), needs, None
     name = f"goalward-{folder.resolve().name}"

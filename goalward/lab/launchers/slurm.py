@@ -134,9 +134,12 @@ class _Slurm:
         def poll() -> int | None:
             if not codes and job.paths.result_pickle.exists():
                 codes.append(_code(job, task))
-            if not codes and not self._has(job.job_id):
+            if not codes and self._has(job.job_id):
+                missed.clear()
+            elif not codes:
                 missed.append(time.monotonic())
-                self._folder.chmod(self._folder.stat().st_mode)  # makes a network's file system look again
+                with suppress(OSError):
+                    self._folder.chmod(self._folder.stat().st_mode)  # makes a network's file system look again
                 if missed[-1] - missed[0] > LOST:
                     note(
                         task,
