@@ -12,6 +12,7 @@ import tyro
 
 from goalward import cli, envs, runs
 from goalward.cli import dispatch
+from goalward.lab import study
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -137,7 +138,7 @@ def test_make_targets_of_the_docs_exist():
 
 
 def test_flags_and_names_of_the_docs_exist():
-    words = code_words()
+    words = code_words() | set(study.shipped())
     unknown = set()
     for page in PAGES:
         for span in spans(page.read_text()):

@@ -159,7 +159,9 @@ def _markdown(block: Block, folder: str) -> str:
             fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
             return f"{fence}text\n{text}\n{fence}"
         case Picture(name, alt, caption, _):
-            return f"![{_inline(alt)}]({folder}/{name}.png)\n\n{_paragraph(_inline(caption))}"
+            link = f"({folder}/{name}.png)"
+            short = textwrap.shorten(_inline(alt), max(20, WIDTH - len(link) - len("![]")), placeholder=" …")
+            return f"![{short}]{link}\n\n{_paragraph(_inline(caption))}"
         case Fold(title, blocks):
             inner = "\n\n".join(_markdown(part, folder) for part in blocks)
             return f"<details>\n<summary>{_escaped(title)}</summary>\n\n{inner}\n\n</details>"
