@@ -115,6 +115,7 @@ def test_a_document_gives_the_study_again():
         ("median(arrival", "iqm(arrival", 24, "a time until a threshold"),
         ('by = "depth"', 'by = "dept"', 29, "by is 'dept'; the axes are depth, step_size, kind, seed"),
         ('kind = "curves"', 'kind = "curve"', 27, "kind is 'curve'"),
+        ("values = {", 'curves = "fig1/ant"\nvalues = {', 34, "curves is 'fig1/ant'; there are fig1/"),
         ('axis = "depth"', 'axis = "width"', 33, "axis is 'width'"),
         ("[scales.laptop]", "[scales.laptop]\nbase = { depht = 4 }", 37, "unknown setting 'depht'"),
         ("[scales.laptop]", '[scales.laptop]\nprediction.success = "iqm(x())"', 37, "unknown measure 'x'"),

@@ -172,6 +172,8 @@ def _heat_map(_: Evidence, results: Results, part: Part) -> Drawn:
         for other in _others(results, part):
             values = [[value({**other, x: column, y: row}) for column in columns] for row in rows]
             shown.append(Grid(_title(other), x, y, columns, rows, np.array(values, float)))
+        if part.options["beside"]:
+            shown.append(published.grid(part.options["beside"]))
         return grids.heat_map(shown)
 
     what = f"{measure} by {x} and {y}"

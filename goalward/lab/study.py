@@ -35,7 +35,7 @@ FIGURES: dict[str, dict[str, Any]] = {
     "curves": {"metric": ..., "by": ..., "clock": "updates"},
     "line": {"measure": ..., "x": ..., "by": None, "log": False},
     "bars": {"measure": ..., "x": ..., "by": None},
-    "heat_map": {"measure": ..., "x": ..., "y": ...},
+    "heat_map": {"measure": ..., "x": ..., "y": ..., "beside": None},
     "distance_maps": {"by": ...},
     "embedding": {"by": ...},
     "block_norms": {"by": ..., "network": "phi"},
@@ -226,11 +226,24 @@ def _parts(
             chosen = part.options.get(option)
             if chosen is not None and chosen not in names:
                 raise source.error((*where, option), f"{option} is {chosen!r}; the axes are {', '.join(names)}")
+        _check_names(part, source, where)
         measure = part.options.get("measure")
         if measure is not None and measure not in measures:
             raise source.error((*where, "measure"), f"measure is {measure!r}; there are {', '.join(measures)}")
         parts.append(part)
     return tuple(parts)
+
+
+def _check_names(part: Part, source: Source, where: tuple[str, ...]) -> None:
+    """Refuse names of published curves and tables that there are not."""
+    from goalward.pictures import published  # and with it Matplotlib, which few commands need
+
+    for option in ("curves", "beside"):
+        name = part.options.get(option)
+        if name is not None and name not in published.names():
+            raise source.error(
+                (*where, option), f"{option} is {name!r}; there are {', '.join(published.names())}"
+            )
 
 
 _CHOICES = {
