@@ -102,7 +102,7 @@ def _trial(labels: Mapping[str, str], settings: Mapping[str, Any], source: Sourc
 
 def _file_name(name: str) -> str:
     """A name for a folder, unique among the trials of a study where `name` is."""
-    return re.sub(r"[^\w=,.+-]", "_", name)[:LONGEST_NAME]
+    return re.sub(r"[^\w=,.+-]", "_", name, flags=re.ASCII)[:LONGEST_NAME]
 
 
 def _words(start: str, settings: Mapping[str, Any], config: TrainConfig) -> tuple[str, ...]:
