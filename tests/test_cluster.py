@@ -320,6 +320,8 @@ def test_on_ray_runs_end_alike_though_all_that_can_be_killed_is_killed(cluster, 
         assert "raylet" not in said
     assert "ray::" not in finish(start(*words))
     assert digests(folder) == undisturbed(number, epochs)
+    starts = sum(path.read_text().count(f"→ {folder}") for path in (folder / "logs").glob("*.log"))
+    assert starts > number + 5
 
 
 @pytest.mark.system

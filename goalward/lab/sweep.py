@@ -20,6 +20,7 @@ BAD_INPUT = 2  # the exit code of a run that cannot go well if it is tried again
 STOPPED = (0, -signal.SIGTERM)  # exit codes of a run that was told to stop, the second while it still loaded
 # Seconds between two looks: at processes; at the files of runs; at runs that other processes hold.
 POLL, REFRESH, LOOK = 0.1, 1.0, 1.0
+REFRESH_EACH = 0.01  # seconds more for each run, which a queue may hold a thousand of
 
 
 class Resources(NamedTuple):
@@ -141,7 +142,8 @@ class _Sweep:
 
     def show(self, *, now: bool = False) -> None:
         """Show where all runs stand. Files are read of those alone that may have changed, and not too often."""
-        if not now and time.monotonic() - self._shown < REFRESH:
+        pause = REFRESH + REFRESH_EACH * len(self._running)
+        if not now and time.monotonic() - self._shown < pause:
             return
         self._shown = time.monotonic()
         for trial in [*(one.trial for one in self._running.values()), *self._held]:

@@ -130,22 +130,25 @@ class _Slurm:
     def _job(self, task: Task, job: Any) -> Job:
         codes: list[int] = []
         missed: list[float] = []
+        looked = [-math.inf]
 
         def poll() -> int | None:
-            if not codes and job.paths.result_pickle.exists():
+            now = time.monotonic()
+            if codes or now - looked[0] < LOOK:
+                return codes[0] if codes else None
+            looked[0] = now
+            if job.paths.result_pickle.exists():
                 codes.append(_code(job, task))
-            if not codes and self._has(job.job_id):
+            elif self._has(job.job_id):
                 missed.clear()
-            elif not codes:
-                missed.append(time.monotonic())
+            elif not missed or now - missed[0] < LOST:
+                missed.append(now)
                 with suppress(OSError):
                     self._folder.chmod(self._folder.stat().st_mode)  # makes a network's file system look again
-                if missed[-1] - missed[0] > LOST:
-                    note(
-                        task,
-                        f"job {job.job_id} has left Slurm's queue without a result; see {job.paths.stdout}",
-                    )
-                    codes.append(-signal.SIGTERM)
+            else:
+                told = f"job {job.job_id} has left Slurm's queue without a result"
+                note(task, f"{told}; see {job.paths.stdout}")
+                codes.append(-signal.SIGTERM)
             return codes[0] if codes else None
 
         return Job(poll, lambda: None)  # it stays
