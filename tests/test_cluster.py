@@ -121,7 +121,7 @@ def wait_until(what, seconds=120.0):
 COUNTING = """
 import pathlib, signal, time
 count = []
-signal.signal(signal.SIGINT, lambda number, _: count.append(number))
+signal.signal(signal.SIGHUP, lambda number, _: count.append(number))
 pathlib.Path("ready").touch()
 while not count:
     time.sleep(0.01)
@@ -138,7 +138,7 @@ def test_a_process_elsewhere_hears_one_signal_however_many_are_sent(monkeypatch,
         if not Path("ready").exists():
             return False
         for process in psutil.Process().children():
-            for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGTERM):
+            for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGTERM):
                 process.send_signal(number)
         return True
 
@@ -147,12 +147,17 @@ def test_a_process_elsewhere_hears_one_signal_however_many_are_sent(monkeypatch,
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
 
-def test_a_process_elsewhere_that_is_told_while_it_loads_has_not_failed(monkeypatch, tmp_path):
+@pytest.mark.parametrize("inherited", [signal.SIG_DFL, signal.SIG_IGN], ids=["default", "nohup"])
+def test_a_process_elsewhere_that_is_told_while_it_loads_has_not_failed(monkeypatch, tmp_path, inherited):
     loading = "import pathlib, time; pathlib.Path('ready').touch(); time.sleep(60)"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(remote, "command", lambda task, at_death: [sys.executable, "-c", loading])
-    assert remote.watch(a_task(tmp_path), Path("ready").exists) == 0
-    assert "KeyboardInterrupt" in (tmp_path / "log").read_text()
+    before = signal.signal(signal.SIGHUP, inherited)
+    try:
+        assert remote.watch(a_task(tmp_path), Path("ready").exists) == 0
+        assert signal.getsignal(signal.SIGHUP) == inherited
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_run_that_another_process_holds_is_waited_for(monkeypatch, tmp_path):
@@ -302,23 +307,32 @@ def kill_runs(folder):
 
 @pytest.mark.system
 def test_on_ray_runs_end_alike_though_all_that_can_be_killed_is_killed(cluster, undisturbed, start, tmp_path):
-    """The sweep and its runs again and again, at random moments, and a node in the middle."""
+    """All runs or the sweep, at ten random moments while runs go on, and once a node."""
     address, remove = cluster
-    number, epochs, moments = 12, 12, random.Random(0)
+    number, epochs, moments = 12, 40, random.Random(0)
     folder = tmp_path / "sweep"
     words = [study(tmp_path, number, epochs), "--on", "ray", "--address", address, "--out", folder]
-    for kill in range(10):
-        process = start(*words)
-        time.sleep(moments.uniform(2, 7))
-        if kill == 4:
+    words += ["--retries", 20]
+
+    def rows():
+        return sum(path.read_bytes().count(b"\n") for path in folder.glob("runs/*/metrics.jsonl"))
+
+    process = start(*words)
+    for moment in range(10):
+        enough = rows() + moments.randint(1, 10)
+        wait_until(lambda enough=enough: rows() >= enough)
+        time.sleep(moments.uniform(0, 0.2))
+        if moment == 5:
             remove()
-            time.sleep(moments.uniform(1, 4))
-        if kill % 2:
+        elif moment in (2, 8):
+            process.kill()
+            said, _ = process.communicate()
+            assert "raylet" not in said  # Ray keeps to itself what it has to say
+            process = start(*words)
+        else:
             kill_runs(folder)
-        process.kill()
-        said, _ = process.communicate()
-        assert "raylet" not in said
-    assert "ray::" not in finish(start(*words))
+    assert rows() < number * epochs
+    assert "raylet" not in finish(process)
     assert digests(folder) == undisturbed(number, epochs)
     starts = sum(path.read_text().count(f"→ {folder}") for path in (folder / "logs").glob("*.log"))
     assert starts > number + 5

@@ -17,8 +17,10 @@ from goalward.lab.launchers.local import GPU_SHARE
 
 POLL, LOOK = 0.2, 1.0  # seconds between two looks: at the process, at a run that another one holds
 # A run saves at the first signal, and ends at once at a second. Ray and Slurm send what they like to all
-# processes that they can find, so the one signal that a run hears is ours.
-STOP, DEAF = signal.SIGINT, {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
+# processes that they can find, so the one signal that a run hears is ours. While it loads, this one ends it; a
+# SIGINT would become an exception, which can get lost in a library's callback.
+STOP = signal.SIGHUP
+DEAF = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
 
 
 def watch(task: Task, is_told: Callable[[], bool], extra: Mapping[str, str] | None = None) -> int:
@@ -41,8 +43,10 @@ def watch(task: Task, is_told: Callable[[], bool], extra: Mapping[str, str] | No
 
 
 def _start(task: Task, extra: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    # A process inherits which signals are blocked, and which are ignored, as this one is under nohup.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    signal.pthread_sigmask(signal.SIG_SETMASK, (before | DEAF) - {STOP})  # a process inherits what is blocked
+    handler = signal.signal(STOP, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, (before | DEAF) - {STOP})
     try:
         with task.log.open("ab") as log:
             return subprocess.Popen(
@@ -50,6 +54,7 @@ def _start(task: Task, extra: Mapping[str, str]) -> subprocess.Popen[bytes]:
                 env=os.environ | dict(extra) | variables(task) | _device(task), process_group=0,
             )  # fmt: skip
     finally:
+        signal.signal(STOP, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
