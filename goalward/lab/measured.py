@@ -189,9 +189,11 @@ def interval_text(found: Interval) -> str:
 
 
 def number(value: float) -> str:
-    """A number with three digits behind the point, fewer where it is large."""
+    """A number with three digits behind the point, fewer where it is large, none where it is a count."""
     if not np.isfinite(value):
         return "never" if value > 0 else "–"
+    if value.is_integer() and abs(value) >= 10:
+        return f"{value:,.0f}".replace("-", "−")
     digits = next(digits for digits, least in enumerate((1000, 100, 10, 0)) if abs(value) >= least)
     text = f"{value:,.{digits}f}"
     return "0" if float(text.replace(",", "")) == 0 == value else text.replace("-", "−")
