@@ -472,7 +472,7 @@ def test_published_curves_of_every_study_exist_and_their_numbers_can_be_read():
     assert len(parts) > 10
     for part in parts:
         if "curves" in part:
-            assert published.curves(part["curves"]).by == part["axis"]
+            assert published.curves(part["curves"]).by == part["axis"].replace("_", " ")
         assert all(np.isfinite(published.number(text)[0]) for text in part["values"].values())
     assert published.number("107.2 ± 24") == (107.2, 24)
     assert published.number("≈ 171")[0] == 171
