@@ -274,8 +274,8 @@ def test_what_people_are_told_to_type_works(monkeypatch, capsys, trained):
     flags = {flag for text in texts for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", text)}
     # Of other programs, and of no command.
     foreign = {
-        "--array", "--cpus-per-task", "--error-unmatch", "--format", "--me", "--name", "--noheader", "--pdeathsig",
-        "--porcelain", "--query-gpu", "--show-toplevel", "--version",
+        "--array", "--cpus-per-task", "--error-unmatch", "--format", "--me", "--name", "--noheader",
+        "--pdeathsig", "--porcelain", "--query-gpu", "--show-toplevel", "--version",
     }  # fmt: skip
     assert sorted(flag for flag in flags - foreign if flag not in helps) == []
     functions = {found for text in texts for found in re.findall(r"`(goalward\.[a-z_.]+)\(", text)}
