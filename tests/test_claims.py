@@ -57,6 +57,14 @@ def test_what_a_claim_says(claim, holds):
         ("iqm(score(depth=4)) is 1", "is not understood"),
         ("'a' > 'b'", "is not understood"),
         ("2 ** 2 > 1", "is not understood"),
+        ("iqm(score(depth=4))", "is not understood"),  # a number is neither true nor false
+        ("improvement(score(depth=16), score(depth=4))", "is not understood"),
+        ("not iqm(score(depth=4))", "is not understood"),
+        ("better(score(depth=16), score(depth=4)) > 0.5", "is not understood"),
+        ("1", "is not understood"),
+        ("True", "is not understood"),
+        ("1 > True", "is not understood"),
+        ("-" * 2_500 + "1 > 0", "is nested too deep"),
         ("iqm(4) > 1", "'4' is no sample of runs"),
         ("iqm(score(depth=4), score(depth=16)) > 1", "iqm takes 1 sample of runs, not 2"),
         ("better(score(depth=4))", "better takes 2 samples"),
@@ -75,7 +83,14 @@ def test_what_is_no_claim_is_named(text, told):
         claims.check(text, TIMES, AXES)
 
 
+def test_a_claim_and_a_table_of_comparisons_say_the_same():
+    a, b = (claims.Sample(np.array([scores]).T, False) for scores in ([1.0, 2.0, 4.0], [1.5, 3.0, 3.5]))
+    there, back = claims.gain(a, b), claims.gain(a._replace(higher_is_better=True), b)
+    assert there == (-back.value, -back.high, -back.low)
+
+
 def test_figures_of_a_claim_and_labels():
+    assert claims.measures("iqm(score(depth=4)) < 1 and not median(arrival()) > 2") == {"score", "arrival"}
     found = claims.figures("iqm(score(depth=4)) < 1 and better(score(depth=16), score(depth=4))", lookup)
     assert list(found) == ["iqm(score(depth=4))", "better(score(depth=16), score(depth=4))"]
     assert found["better(score(depth=16), score(depth=4))"] is True

@@ -33,22 +33,28 @@ Lookup = Callable[[str, Mapping[str, str]], Sample]
 
 def iqm(a: Sample) -> float:
     """Interquartile mean."""
-    return float(statistics.iqm(_scores(a)))
+    return float(statistics.iqm(a.scores))
 
 
 def mean(a: Sample) -> float:
     """Mean over runs."""
-    return float(statistics.mean(_scores(a)))
+    return float(statistics.mean(a.scores))
+
+
+def gain(a: Sample, b: Sample) -> statistics.Interval:
+    """By how much a is better than b: the difference of their IQM, negative where a is worse."""
+    found = statistics.difference(a.scores, b.scores)
+    return found if a.higher_is_better else statistics.Interval(-found.value, -found.high, -found.low)
 
 
 def better(a: Sample, b: Sample) -> bool:
     """Whether a is better than b: the interval of the difference of their IQM excludes 0."""
-    return _verdict(a, b) == "better"
+    return statistics.verdict(gain(a, b)) == "better"
 
 
 def improvement(a: Sample, b: Sample) -> float:
     """Probability that a run of a is better than one of b."""
-    share = statistics.improvement(_scores(a), _scores(b)).value
+    share = statistics.improvement(a.scores, b.scores).value
     return share if a.higher_is_better else 1 - share
 
 
@@ -67,6 +73,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     function.__name__: function for function in (iqm, mean, better, improvement, reached, median)
 }
 _OF_TIMES = ("reached", "median")
+_NUMBERS = [name for name in FUNCTIONS if name != "better"]
 _OPERATORS: dict[type, Callable[..., Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
     ast.Div: lambda a, b: float(np.divide(a, b)) if b else float("inf") * a,
@@ -75,19 +82,10 @@ _OPERATORS: dict[type, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-def _scores(a: Sample) -> np.ndarray:
-    return a.scores
-
-
 def _arrivals(a: Sample) -> statistics.Arrivals:
     if a.arrivals is None:
         raise NotMeasuredError("no run was measured")
     return a.arrivals
-
-
-def _verdict(a: Sample, b: Sample) -> str:
-    first, second = (a, b) if a.higher_is_better else (b, a)
-    return statistics.verdict(statistics.difference(_scores(first), _scores(second)))
 
 
 def check(text: str, times: Mapping[str, bool], axes: Mapping[str, Sequence[str]]) -> None:
@@ -95,7 +93,10 @@ def check(text: str, times: Mapping[str, bool], axes: Mapping[str, Sequence[str]
 
     `times` are the measures, and whether each is a time until a threshold; `axes` the labels of each axis.
     """
-    _Checker(times, axes).claim(_parse(text).body)
+    try:
+        _Checker(times, axes).claim(_parse(text).body)
+    except RecursionError as error:
+        raise ValueError(f"{text!r:.80} is nested too deep") from error
 
 
 def judge(text: str, lookup: Lookup) -> bool:
@@ -106,6 +107,12 @@ def judge(text: str, lookup: Lookup) -> bool:
 def plain(text: str) -> str:
     """A claim as `figures` writes it: on one line, spaced and quoted alike."""
     return ast.unparse(_parse(text))
+
+
+def measures(text: str) -> set[str]:
+    """The measures that a claim is made of."""
+    calls = [node for node in ast.walk(_parse(text)) if isinstance(node, ast.Call)]
+    return {node.func.id for node in calls if isinstance(node.func, ast.Name)} - FUNCTIONS.keys()
 
 
 def figures(text: str, lookup: Lookup) -> dict[str, float | bool]:
@@ -130,25 +137,40 @@ class _Checker:
         self.times, self.axes = times, axes
 
     def claim(self, node: ast.expr) -> None:
+        """Check what is true or false."""
         match node:
-            case ast.BoolOp(values=values):
-                parts = values
+            case ast.BoolOp(values=parts):
+                for part in parts:
+                    self.claim(part)
+            case ast.UnaryOp(op=ast.Not(), operand=part):
+                self.claim(part)
             case ast.Compare(left=left, comparators=others, ops=ops) if all(type(o) in _OPERATORS for o in ops):
-                parts = [left, *others]
-            case ast.BinOp(left=left, right=right, op=op) if type(op) in _OPERATORS:
-                parts = [left, right]
-            case ast.UnaryOp(operand=operand, op=op) if type(op) in _OPERATORS:
-                parts = [operand]
-            case ast.Constant(value=int() | float()):
-                parts = []
-            case ast.Call(func=ast.Name(id=name), args=samples, keywords=[]) if name in FUNCTIONS:
-                self._function(name, samples)
-                parts = []
+                for part in (left, *others):
+                    self._number(part)
+            case ast.Call(func=ast.Name(id="better"), args=samples, keywords=[]):
+                self._function("better", samples)
             case _:
-                known = f"{', '.join(FUNCTIONS)}, numbers, comparisons, and, or, not"
-                raise ValueError(f"{ast.unparse(node)!r} is not understood here; claims are made of {known}")
-        for part in parts:
-            self.claim(part)
+                raise ValueError(
+                    f"{ast.unparse(node)!r} is not understood here; claims are made of better(…), comparisons "
+                    "of numbers, and, or, not"
+                )
+
+    def _number(self, node: ast.expr) -> None:
+        match node:
+            case ast.BinOp(left=left, right=right, op=op) if type(op) in _OPERATORS:
+                self._number(left)
+                self._number(right)
+            case ast.UnaryOp(op=ast.USub(), operand=part):
+                self._number(part)
+            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+                pass
+            case ast.Call(func=ast.Name(id=name), args=samples, keywords=[]) if name in _NUMBERS:
+                self._function(name, samples)
+            case _:
+                raise ValueError(
+                    f"{ast.unparse(node)!r} is not understood here; numbers are written out, or come of "
+                    f"{', '.join(_NUMBERS)} and + − * /"
+                )
 
     def _function(self, name: str, samples: list[ast.expr]) -> None:
         number = 2 if name in ("better", "improvement") else 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from goalward.lab import statistics
+from goalward.lab import claims, statistics
 from goalward.lab.axes import Axis
 from goalward.lab.blocks import Table
 from goalward.lab.claims import NotMeasuredError, Sample
@@ -142,8 +142,8 @@ def comparisons(results: Results, measure: str) -> tuple[Table, int]:
 
 def _compare(a: Sample, b: Sample) -> tuple[str, str, str]:
     """What may be said of a against b, the difference, and the probability that a run of a is better."""
-    difference = statistics.difference(a.scores, b.scores)
-    gain = difference if a.higher_is_better else Interval(-difference.value, -difference.high, -difference.low)
+    gain = claims.gain(a, b)
+    difference = gain if a.higher_is_better else Interval(-gain.value, -gain.high, -gain.low)
     better, worse = (a, b) if a.higher_is_better else (b, a)
     share = statistics.improvement(better.scores, worse.scores)
     verdict, fewest = statistics.verdict(gain), min(len(a.scores), len(b.scores))
