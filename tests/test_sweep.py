@@ -10,6 +10,7 @@ import threading
 from dataclasses import replace
 from functools import partial
 
+import psutil
 import pytest
 import toy
 from rich.console import Console
@@ -390,6 +391,29 @@ def test_a_prediction_is_not_changed_once_runs_are_begun(folder):
         folders.check(folder, second, ())
 
 
+def test_measures_of_a_prediction_are_not_changed_once_runs_are_begun(folder):
+    claim = {"text": "It learns.", "success": "mean(score(depth=4)) > 0"}
+    score, other = {"kind": "final", "metric": "success_rate"}, {"kind": "area", "metric": "success_rate"}
+    first, second, third = (
+        make(prediction=claim, measures=measures)
+        for measures in ({"score": score}, {"score": score, "other": other}, {"score": other})
+    )
+    saved(folder, first)
+    fill(folders.run_directory(folder, NAMES[0]), STUDY.trials[0].config, 0)
+    folders.check(folder, second, ())
+    with pytest.raises(UserError, match="begun with another prediction"):
+        folders.check(folder, third, ())
+
+
+def test_a_sweep_goes_on_for_any_study_that_looks_at_its_runs(folder):
+    asked = studies.load("q_map", "laptop")
+    saved(folder, asked)
+    fill(folders.run_directory(folder, asked.trials[0].name), asked.trials[0].config, 0)
+    for name in ("q_map", "depth_point_u4", "embedding"):
+        found = studies.load(name, "laptop")
+        folders.check(folder, found, found.trials)
+
+
 def test_a_run_with_other_settings_is_refused_by_name(folder):
     directory = folders.run_directory(folder, NAMES[0])
     fill(directory, replace(STUDY.trials[0].config, batch_size=16), 0)
@@ -523,6 +547,20 @@ def test_a_process_is_held_to_its_cores_and_threads_and_stops_when_told(tmp_path
         assert job.poll() == -signal.SIGTERM
         begun.touch()
     assert log.read_text() == f"['first'] 3 {{{last}}} True\n['again'] 3 {{{last}}} True\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds processes to cores")
+def test_where_one_of_several_cannot_start_none_is_left_behind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "goalward").mkdir()
+    (tmp_path / "goalward" / "__init__.py").touch()
+    (tmp_path / "goalward" / "__main__.py").write_text("import time\ntime.sleep(60)\n")
+    core_number = sorted(os.sched_getaffinity(0))[-1]
+    launcher = local.launcher([local.Slot((core_number,))] * 2)
+    first, second = (core.Task(name, (), tmp_path / name, 1, 0) for name in ("log", "goalward"))
+    with pytest.raises(IsADirectoryError):
+        launcher.start([first, second])
+    assert not psutil.Process().children()
 
 
 def test_a_sweep_of_commands_that_fail_says_so_and_how_to_go_on(tmp_path, monkeypatch, capsys):

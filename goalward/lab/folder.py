@@ -20,9 +20,10 @@ import goalward
 from goalward import files, machine, runs
 from goalward.config import TrainConfig
 from goalward.errors import UserError
+from goalward.lab import claims
 from goalward.lab import study as studies
 from goalward.lab.axes import Trial
-from goalward.lab.study import Study
+from goalward.lab.study import Part, Prediction, Study
 
 # Raised whenever a folder written before would be misread.
 FORMAT = 1
@@ -230,8 +231,11 @@ def check_same(folder: Path, study: Study) -> None:
 
     More points on its axes are the same sweep. So is anything about how results are measured and drawn.
     """
-    old = load(folder).study
-    remedy = "choose another --out"
+    old, remedy = load(folder).study, "choose another --out"
+    if (
+        study.name != study.of
+    ):  # the prediction that was made before the runs is that of the study that has them
+        study = studies.from_document(study.document, study.of, study.scale)
     for name in ("of", "scale"):
         was, now = getattr(old, name), getattr(study, name)
         if was != now:
@@ -255,11 +259,19 @@ def check_same(folder: Path, study: Study) -> None:
                 f"{folder} is a sweep whose run {trial.name} has {differs[0]} {differs[1]!r}, and the study "
                 f"now has {differs[2]!r}; put it back, or {remedy}"
             )
-    if old.prediction != study.prediction and _entries(folder / _RUNS):
+    if _predicted(old) != _predicted(study) and _entries(folder / _RUNS):
         raise UserError(
             f"{folder} was begun with another prediction, and one is made before the runs; put it back, or "
             f"{remedy}"
         )
+
+
+def _predicted(study: Study) -> tuple[Prediction | None, dict[str, Part]]:
+    """A prediction, and how the measures are taken that its claims are made of."""
+    prediction = study.prediction
+    stated = [] if prediction is None else [prediction.success, prediction.partly]
+    names = {name for claim in stated if claim is not None for name in claims.measures(claim)}
+    return prediction, {name: study.measures[name] for name in names}
 
 
 def check_runs(folder: Path, trials: Sequence[Trial]) -> None:

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from goalward.lab.launchers.core import Job, Launcher, Task, command, variables
 
 # Of a GPU's memory, what the runs on it take at their start; the rest is for its driver and their programs.
 GPU_SHARE = 0.9
+POLL = 0.1  # seconds between two looks at processes that were told to stop
 _CUDA = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 
 
@@ -107,6 +109,8 @@ def launcher(places: Sequence[Slot]) -> Launcher:
         except BaseException:
             for job in jobs:
                 job.stop()
+            while any(job.poll() is None for job in jobs):
+                time.sleep(POLL)
             raise
         return jobs
 
