@@ -108,7 +108,10 @@ def test_a_document_gives_the_study_again():
         ("block_size = 2 }", "blok_size = 2 }", 13, "unknown setting 'blok_size'"),
         ('"3..5"', '"5..3"', 15, "a range is written as 0..4"),
         ('kind = "final"', 'kind = "fianl"', 18, "kind is 'fianl'"),
+        ('kind = "final"', 'kind = ["final"]', 18, "kind is ['final']"),
+        ('"success_rate" }', '"success_rate", last = 2.5 }', 18, "last is 2.5; it must be a whole number"),
         (", at_least = 0.5", "", 19, "at_least is missing"),
+        ("at_least = 0.5", "at_least = inf", 19, "at_least is inf; it must be a number above 0"),
         ('metric = "success_rate", at', 'metric = "sucess", at', 19, "metric is 'sucess'; it must be one of"),
         ("depth=8), score(depth=4)) and", "depth=9), score(depth=4)) and", 23, "label of depth '9'"),
         ("better(score", "beter(score", 23, "is not understood"),
@@ -116,11 +119,18 @@ def test_a_document_gives_the_study_again():
         ('by = "depth"', 'by = "dept"', 29, "by is 'dept'; the axes are depth, step_size, kind, seed"),
         ('kind = "curves"', 'kind = "curve"', 27, "kind is 'curve'"),
         ("values = {", 'curves = "fig1/ant"\nvalues = {', 34, "curves is 'fig1/ant'; there are fig1/"),
+        ('what = "a table"', "what = 4", 32, "what is 4; it must be a text"),
+        ('values = { 4 = "1", 8 = "2" }', "values = 4", 34, "values is 4; it must be numbers or texts"),
+        ('values = { 4 = "1", 8 = "2" }', "values = { 4 = [1] }", 34, "values is {'4': [1]}"),
+        ("curves\"\nmetric = \"success_rate\"\nby", 'line"\nmeasure = ["score"]\nx', 28, "measure is ["),
+        ('curves"\nmetric = "success_rate"\nby', 'line"\nmeasure = "score"\nlog = "no"\nx', 29, "log is 'no'"),
         ('axis = "depth"', 'axis = "width"', 33, "axis is 'width'"),
         ("[scales.laptop]", "[scales.laptop]\nbase = { depht = 4 }", 37, "unknown setting 'depht'"),
-        ("[scales.laptop]", '[scales.laptop]\nprediction.success = "iqm(x())"', 37, "unknown measure 'x'"),
+        ("[scales.laptop]", '[scales.laptop]\nprediction.success = "iqm(x()) > 0"', 37, "unknown measure 'x'"),
         ("[scales.laptop]", "[scales.laptop]\nsteps = 4", 37, "unknown entry 'steps' in scales.laptop"),
         ('question = "Does it matter?"', 'qestion = "?"', 1, "'qestion'; did you mean 'question'"),
+        ('question = "Does it matter?"', 'question = "?"\nsource = 4', 2, "source is 4; write a text"),
+        ('question = "Does it matter?"', 'question = "?"\nof = ["depth"]', 2, "of is ['depth']; write a text"),
         ('question = "Does it matter?"', "question = 4", 1, "question is 4; write a text"),
     ],
 )  # fmt: skip
@@ -144,6 +154,21 @@ def test_unknown_names_of_studies_and_scales_are_named(tmp_path):
         study.load(str(tmp_path / "b.toml"), "smoke")
 
 
+def test_a_study_of_the_runs_of_another_file_is_found_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "mine.toml").write_text(GOOD)
+    other = tmp_path / "files" / "other.toml"
+    other.write_text('question = "And?"\nof = "mine.toml"\n[scales.smoke]\n')
+    monkeypatch.chdir(tmp_path)
+    found = study.load("files/other.toml", "smoke")
+    assert (found.name, found.of) == ("other", "mine")
+    assert found.trials == built(GOOD, "smoke").trials
+    for of in ("again.toml", "other.toml"):
+        (tmp_path / "files" / "again.toml").write_text(f'question = "?"\nof = "{of}"\n[scales.smoke]\n')
+        with pytest.raises(UserError, match=r"again\.toml:2: of is .*, which has no runs of its own"):
+            study.load("files/again.toml", "smoke")
+
+
 def test_axes_in_words():
     found = study.plain("point_u_maze", ["depth=4,8", "activation=relu", "seed=0..2"], {"width": 8})
     assert [trial.name for trial in found.trials[:2]] == [
@@ -152,9 +177,13 @@ def test_axes_in_words():
     ]
     assert len(found.trials) == 6
     assert {trial.config.network.width for trial in found.trials} == {8}
-    for words, told in {"depth": "write a setting and its values", "dpth=4": "unknown setting 'dpth'"}.items():
+    for words, told in {
+        ("depth",): "write a setting and its values",
+        ("dpth=4",): "unknown setting 'dpth'",
+        ("depth=4", "seed=0..2", "depth=8"): "axis depth is given twice",
+    }.items():
         with pytest.raises(UserError, match=told):
-            study.plain("point_u_maze", [words])
+            study.plain("point_u_maze", words)
 
 
 def test_line_of_follows_tables_lists_and_inline_tables():

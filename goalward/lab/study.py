@@ -5,13 +5,14 @@ It is a TOML file (`studies/` holds those of the package), read at one of its sc
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from goalward.config import merge
 from goalward.errors import UserError
+from goalward.files import HUGE
 from goalward.lab import claims
 from goalward.lab.axes import Axis, Trial, runs
 from goalward.lab.source import Source, mapping, needed_text, only
@@ -101,6 +102,11 @@ def load(name: str, scale: str) -> Study:
 
     Raises `UserError`, by file and line, for what it cannot be.
     """
+    return build(*_read(name, scale))
+
+
+def _read(name: str, scale: str) -> tuple[dict[str, Any], str, Source]:
+    """What the file of a study says, the study's name, and where that is from."""
     path = SHIPPED / f"{name}.toml" if name in shipped() else Path(name)
     if path.suffix != ".toml":
         near = get_close_matches(name, shipped(), n=1)
@@ -115,7 +121,7 @@ def load(name: str, scale: str) -> Study:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from error
-    return build(document, path.stem, Source(path.name if name in shipped() else str(path), text, scale))
+    return document, path.stem, Source(path.name if name in shipped() else str(path), text, scale)
 
 
 def from_document(document: Mapping[str, Any], name: str, scale: str) -> Study:
@@ -130,6 +136,8 @@ def plain(env: str, axes: Sequence[str], settings: Mapping[str, Any] | None = No
         name, equals, values = word.partition("=")
         if not equals or not values:
             raise UserError(f"axis is {word!r}; write a setting and its values, such as depth=4,8 or seed=0..4")
+        if name in given:
+            raise UserError(f"axis {name} is given twice; write all of its values at once, as {name}=4,8")
         given[name] = values if ".." in values else [_value(text) for text in values.split(",")]
     compared = [name for name in given if name != "seed"]
     figures: list[dict[str, Any]] = []
@@ -168,15 +176,10 @@ def build(document: dict[str, Any], name: str, source: Source) -> Study:
     over = mapping(scales, scale, source, ("scales",))
     only(over, _TOP[:-1], source, ("scales", scale))
     at_scale = merge({key: value for key, value in document.items() if key != "scales"}, over)
-    of = at_scale.get("of", "")
-    if of:
-        for key in ("base", "axes"):
-            if key in at_scale:
-                raise source.error(
-                    [key], f"{key} is that of the study {of!r}, whose runs are looked at; remove it"
-                )
-        looked_at = load(of, scale)
-        axes, trials, document = looked_at.axes, looked_at.trials, looked_at.document
+    of = name
+    if "of" in at_scale:
+        looked_at = _looked_at(at_scale, source)
+        of, axes, trials, document = looked_at.of, looked_at.axes, looked_at.trials, looked_at.document
     else:
         axes, trials = runs(document, over, source)
     measures = _measures(at_scale, source)
@@ -184,8 +187,8 @@ def build(document: dict[str, Any], name: str, source: Source) -> Study:
         name=name,
         scale=scale,
         question=needed_text(at_scale, "question", source),
-        source=at_scale.get("source", ""),
-        of=of or name,
+        source=needed_text(at_scale, "source", source) if "source" in at_scale else "",
+        of=of,
         axes=axes,
         measures=measures,
         figures=_parts(at_scale, "figures", FIGURES, source, measures, axes),
@@ -194,6 +197,20 @@ def build(document: dict[str, Any], name: str, source: Source) -> Study:
         trials=trials,
         document=document,
     )
+
+
+def _looked_at(at_scale: Mapping[str, Any], source: Source) -> Study:
+    """The study whose runs are looked at; a file of one is named as seen from this file."""
+    of = needed_text(at_scale, "of", source)
+    for key in ("base", "axes"):
+        if key in at_scale:
+            raise source.error([key], f"{key} is that of the study {of!r}, whose runs are looked at; remove it")
+    document, name, their_source = _read(
+        str(Path(source.name).parent / of) if of.endswith(".toml") else of, source.scale
+    )
+    if "of" in document:
+        raise source.error(["of"], f"of is {of!r}, which has no runs of its own; name the study that has them")
+    return build(document, name, their_source)
 
 
 def _measures(at_scale: Mapping[str, Any], source: Source) -> dict[str, Part]:
@@ -228,7 +245,7 @@ def _parts(
                 raise source.error((*where, option), f"{option} is {chosen!r}; the axes are {', '.join(names)}")
         _check_names(part, source, where)
         measure = part.options.get("measure")
-        if measure is not None and measure not in measures:
+        if measure is not None and measure not in list(measures):
             raise source.error((*where, "measure"), f"measure is {measure!r}; there are {', '.join(measures)}")
         parts.append(part)
     return tuple(parts)
@@ -249,6 +266,19 @@ def _check_names(part: Part, source: Source, where: tuple[str, ...]) -> None:
 _CHOICES = {
     "metric": METRICS, "clock": CLOCKS, "network": NETWORKS, "against": ("walking", "straight"),
 }  # fmt: skip
+# Of options that are no choice: what holds of a value, and how that is said.
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "last": (lambda value: type(value) is int and value > 0, "a whole number above 0"),
+    "at_least": (lambda value: type(value) in (int, float) and 0 < value < HUGE, "a number above 0"),
+    "log": (lambda value: type(value) is bool, "true or false"),
+    "what": (lambda value: isinstance(value, str), "a text"),
+    "values": (
+        lambda value: (
+            isinstance(value, Mapping) and all(type(one) in (str, int, float) for one in value.values())
+        ),
+        'numbers or texts by labels of its axis, such as { 4 = "107 ± 24" }',
+    ),
+}
 
 
 def _part(options: Any, kinds: Mapping[str, dict[str, Any]], source: Source, where: tuple[str, ...]) -> Part:
@@ -256,7 +286,7 @@ def _part(options: Any, kinds: Mapping[str, dict[str, Any]], source: Source, whe
     if not isinstance(options, Mapping):
         raise source.error(where, f"{where[-1]} must hold names and values, not {options!r:.60}")
     kind = options.get("kind", "")
-    if kind not in kinds:
+    if kind not in list(kinds):  # it may be anything, such as a list
         raise source.error((*where, "kind"), f"kind is {kind!r}; it must be one of {', '.join(kinds)}")
     known = kinds[kind]
     given = {name: value for name, value in options.items() if name != "kind"}
@@ -270,8 +300,8 @@ def _part(options: Any, kinds: Mapping[str, dict[str, Any]], source: Source, whe
             raise source.error(
                 (*where, name), f"{name} is {value!r}; it must be one of {', '.join(_CHOICES[name])}"
             )
-        if name in ("last", "at_least") and (type(value) not in (int, float) or not value > 0):
-            raise source.error((*where, name), f"{name} is {value!r}; it must be a number above 0")
+        if name in _RULES and not _RULES[name][0](value):
+            raise source.error((*where, name), f"{name} is {value!r}; it must be {_RULES[name][1]}")
     return Part(kind, filled)
 
 
