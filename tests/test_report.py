@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import toy
 
-from goalward import cli, runs
-from goalward.lab import evidence, looks, measured, page, study
+from goalward import cli, files, runs
+from goalward.lab import drawn, evidence, looks, measured, page, results, study
 from goalward.lab import folder as folders
 from goalward.lab.blocks import Fold, Listing, Page, Section, Table, Text
 from goalward.lab.statistics import Interval
@@ -230,6 +230,27 @@ def test_other_studies_of_the_same_runs(tmp_path, capsys):
     assert "unknown study 'q_mapp'; did you mean 'q_map'?" in failure(capsys, tmp_path, "--study", "q_mapp")
 
 
+def test_a_prediction_is_called_earlier_than_runs_where_their_sweep_holds_it(complete, tmp_path, capsys):
+    report(capsys, complete)
+    assert "Written before the runs" in (complete / "report.html").read_text(encoding="utf-8")
+    found = study.load("depth_point_u4", "laptop")
+    folders.save(tmp_path, found, {}, 1)
+    report(capsys, tmp_path, "--study", "q_map")
+    assert "Written before the runs" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_heat_map_goes_upwards_as_published_ones(tmp_path):
+    measure = {"kind": "final", "metric": "time_at_goal_fraction", "last": 2}
+    figure = {"kind": "heat_map", "measure": "score", "x": "depth", "y": "width"}
+    axes = {"depth": [4, 8], "width": [16, 32]}
+    found = made_up(tmp_path, DOCUMENT | {"axes": axes, "measures": {"score": measure}, "figures": [figure],
+                                          "prediction": {}})  # fmt: skip
+    seen = evidence.gather(tmp_path, found, print)
+    (picture,) = drawn.pictures(seen, results.measure(found, seen.rows, seen.scalars))
+    (grid,) = picture.draw().axes
+    assert [label.get_text() for label in grid.get_yticklabels()] == ["32", "16"]
+
+
 def test_bad_folders_and_names_are_refused(complete, tmp_path, capsys):
     assert "is not a sweep: it does not exist" in failure(capsys, tmp_path / "none")
     found = study.load("depth_point_u4", "smoke")
@@ -245,9 +266,20 @@ def test_a_look_is_kept_by_run_and_iteration(tmp_path):
     looks._keep(path, "1 abc 10", {"walking": np.array(0.5)})
     assert looks._read(path, "1 abc 10") == {"walking": np.array(0.5)}
     assert looks._read(path, "1 abc 20") == {}
-    path.write_bytes(path.read_bytes()[:40])
-    assert looks._read(path, "1 abc 10") == {}
+    whole = path.read_bytes()
+    method = whole.index(b"PK\x01\x02") + 10  # of compression, in the archive's directory
+    for damaged in (whole[:40], whole[:method] + b"\x63" + whole[method + 1 :]):
+        path.write_bytes(damaged)
+        assert looks._read(path, "1 abc 10") == {}
     assert looks._read(tmp_path / "none.npz", "") == {}
+
+
+def test_a_look_that_cannot_be_kept_is_no_error(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "replace", full)
+    looks._keep(tmp_path / "looks" / "a.npz", "1 abc 10", {"walking": np.array(0.5)})
 
 
 CHECKPOINTS = {

@@ -160,7 +160,10 @@ def _charted(draw_all: Callable[[Sequence[Chart], str], Figure]) -> Callable[[Ev
 
 def _heat_map(_: Evidence, results: Results, part: Part) -> Drawn:
     measure, x, y = (part.options[name] for name in ("measure", "x", "y"))
-    columns, rows = (results.study.axis(name).labels for name in (x, y))
+    columns, rows = (
+        results.study.axis(x).labels,
+        results.study.axis(y).labels[::-1],
+    )  # upwards, as published ones
     measured = results.study.measures[measure]
     place = _time_place if measured.is_time else _score_place
 

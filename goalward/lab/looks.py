@@ -7,6 +7,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def _read(path: Path, key: str) -> Look:
     try:
         with files.open_to_read(path) as file, np.load(file, allow_pickle=False) as kept:
             found = {name: kept[name] for name in kept.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return {}
     return found if str(found.pop("key", "")) == key else {}
 
@@ -101,8 +102,9 @@ def _read(path: Path, key: str) -> Look:
 def _keep(path: Path, key: str, found: Look) -> None:
     data = io.BytesIO()
     np.savez_compressed(data, key=np.array(key), **found)  # type: ignore[arg-type]
-    path.parent.mkdir(exist_ok=True)
-    files.replace(path, data.getvalue())
+    with suppress(OSError):  # a full disk, or the sweep of someone else: it is computed again next time
+        path.parent.mkdir(exist_ok=True)
+        files.replace(path, data.getvalue())
 
 
 def _open(config: TrainConfig) -> Experiment:

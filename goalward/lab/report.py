@@ -70,9 +70,12 @@ def _prediction(results: Results, verdict: Verdict) -> tuple[Block, ...]:
     prediction = results.study.prediction
     if prediction is None:
         return ()
+    # Of another study of the same runs their sweep holds nothing.
+    own = results.study.name == results.study.of
+    when = "Written before the runs" if own else "Written with the study, which looks at runs of another"
     blocks: list[Block] = [
         Text(outcome(verdict), verdict.outcome),  # type: ignore[arg-type]
-        Text("Written before the runs: " + " ".join(prediction.text.split())),
+        Text(f"{when}: " + " ".join(prediction.text.split())),
     ]
     for level, claim in (("It holds", prediction.success), ("It holds in part", prediction.partly)):
         if claim is not None:
