@@ -127,7 +127,8 @@ def _cautions(study: studies.Study) -> list[Text]:
     pooled = [axis.name for axis in measured.varied(study) if axis not in measured.compared(study)]
     if pooled:
         said.append(
-            f"Comparisons are over all of {', '.join(pooled)}, each of which counts as much as another."
+            f"Comparisons are over all of {', '.join(pooled)} together. Where their scores lie far apart, an "
+            "IQM says little of the lowest and the highest; the probability of improvement weighs all alike."
         )
     return [Text(text, "note") for text in said]
 
