@@ -102,6 +102,7 @@ def test_a_document_gives_the_study_again():
         ('env = "point_u_maze"\n', "", 3, "env is missing"),
         ("depth = [4, 8]", "dpeth = [4, 8]", 9, "unknown setting 'dpeth'"),
         ("depth = [4, 8]", 'depth = [4, "x"]', 9, "network.depth is 'x'"),
+        ("kind = [\n", '"../kind" = [\n', 8, "an axis cannot be named '/kind'"),
         ("depth = [4, 8]", "depth = []", 9, "axis depth is []"),
         ("depth = [4, 8]", "depth = [4, 4]", 9, "axis depth has 4 twice"),
         ('label = "plain", ', "", 11, "no label"),

@@ -172,6 +172,9 @@ def _full(name: str) -> str:
 
 
 def _axis(name: str, values: Any, source: Source, where: tuple[str, ...]) -> Axis:
+    short = name.rpartition(".")[2]  # what claims, files of pictures and run directories call it
+    if not short.isidentifier():
+        raise source.error(where, f"an axis cannot be named {short!r}; use a word without spaces and signs")
     if isinstance(values, str):
         values = _range(values, source, where)
     if not isinstance(values, list) or not values:
@@ -183,7 +186,7 @@ def _axis(name: str, values: Any, source: Source, where: tuple[str, ...]) -> Axi
         raise source.error(
             where, f"axis {name} has {twice[0]} twice; each of its points needs a label of its own"
         )
-    return Axis(name.rpartition(".")[2], points)
+    return Axis(short, points)
 
 
 def _range(text: str, source: Source, where: tuple[str, ...]) -> list[int]:

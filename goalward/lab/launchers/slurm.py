@@ -6,6 +6,7 @@ jobs do not need the sweep that made them: it may end, and a later one finds the
 
 import json
 import math
+import shlex
 import shutil
 import signal
 import subprocess
@@ -43,7 +44,7 @@ def launcher(folder: Path, name: str, options: Sequence[str] = (), jobs: int | N
         raise MachineError("this machine has no sbatch; call the sweep where jobs of Slurm are submitted")
     given = _options(options)
     slurm = _Slurm(folder.absolute(), {"job_name": name, **given}, jobs)
-    stays = f"jobs stay in the queue of Slurm (`scancel --me --name={name}` takes them out)"
+    stays = f"jobs stay in the queue of Slurm (`scancel --me --name={shlex.quote(name)}` takes them out)"
     return Launcher(slurm.start, None, lambda: None, stays)
 
 
