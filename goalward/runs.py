@@ -162,26 +162,25 @@ def current(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def load_meta(directory: Path) -> Meta:
-    """Read meta.json, as far as it is read again. Raises `UserError` where it is missing or damaged."""
-    path = files.inside(directory, _META)
-    if not path.is_file():
-        raise UserError(f"{path} is missing; put back the file that the run made: its checkpoints name its id")
-    values = _read_mapping(path)
+    """What of meta.json is read again. Raises `UserError` where it is missing or damaged."""
+    values = origin(directory)
     packages = values.get("versions")
     values["goalward"] = packages.get("goalward") if isinstance(packages, dict) else None
     fields: dict[str, Any] = {name: values.get(name) for name in Meta._fields}
-    found = Meta(**fields)
-    for name, kind in {"id": str, "env_version": int, "eval_env_version": int}.items():
-        value = getattr(found, name)
-        if type(value) is not kind:
-            raise UserError(f"{path} is damaged: {name} is {value!r}; put back the file that the run made")
-    return found
+    return Meta(**fields)
 
 
 def origin(directory: Path) -> dict[str, Any]:
     """All of meta.json: where and with what a run was made. Raises `UserError` as `load_meta` does."""
-    load_meta(directory)
-    return _read_mapping(files.inside(directory, _META))
+    path = files.inside(directory, _META)
+    if not path.is_file():
+        raise UserError(f"{path} is missing; put back the file that the run made: its checkpoints name its id")
+    values = _read_mapping(path)
+    for name, kind in {"id": str, "env_version": int, "eval_env_version": int}.items():
+        if type(values.get(name)) is not kind:
+            told = f"{path} is damaged: {name} is {values.get(name)!r}; put back the file that the run made"
+            raise UserError(told)
+    return values
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

@@ -22,6 +22,8 @@ def test_measures_by_hand():
     half = Part("reached", {"metric": "success_rate", "at_least": 0.5, "clock": "env_steps"})
     assert results.reached(half, ROWS) == (300.0, True)
     assert results.reached(half, ROWS[:2]) == (100.0, False)
+    leaves = [*ROWS, ROWS[0] | {"updates": 50, "env_steps": 500}]  # that it is left again does not count
+    assert results.reached(half, leaves) == (300.0, True)
     near = Part("reached", {"metric": "final_distance", "at_least": 1.5, "clock": "updates"})
     assert results.reached(near, ROWS) == (30.0, True)
 

@@ -62,19 +62,11 @@ def test_a_profile_is_the_share_of_runs_above_each_threshold():
 
 
 def test_arrivals_and_runs_that_never_arrive():
-    times = [10, 20, 30, 40]
-    curves = [
-        (times, [0.0, 0.6, 0.1, 0.7]),  # arrives at 20, and that it leaves again does not count
-        (times, [0.0, 0.0, 0.0, 0.5]),  # at 40
-        (times[:2], [0.0, 0.0]),  # was not seen any longer than 20
-    ]
-    found = st.arrivals(curves, 0.5)
-    assert found.times.tolist() == [20, 40, 20]
-    assert found.arrived.tolist() == [True, True, False]
+    found = st.Arrivals(np.array([20.0, 40.0, 20.0]), np.array([True, True, False]))
     # Of three at 20 one arrives; of the one left at 40, it does: 1 − 2/3, then 1 − 2/3 · 0.
     np.testing.assert_allclose(found.share_by([0, 20, 39, 40]), [0, 1 / 3, 1 / 3, 1])
     assert found.median() == 40
-    assert st.arrivals(curves, 0.9).median() is None
+    assert st.Arrivals(found.times, np.zeros(3, bool)).median() is None
 
 
 def test_better_is_said_only_where_the_interval_of_the_difference_excludes_zero():

@@ -111,16 +111,6 @@ class Arrivals(NamedTuple):
         return float(reached[0]) if len(reached) else None
 
 
-def arrivals(curves: list[tuple[ArrayLike, ArrayLike]], threshold: float) -> Arrivals:
-    """First time at which each curve (times (E,), scores (E,)) is at `threshold` or above."""
-    times, arrived = [], []
-    for when, scores in curves:
-        there = np.flatnonzero(np.asarray(scores, float) >= threshold)
-        times.append(np.asarray(when, float)[there[0] if len(there) else -1])
-        arrived.append(len(there) > 0)
-    return Arrivals(np.array(times), np.array(arrived))
-
-
 def verdict(of_difference: Interval) -> str:
     """What may be said of a and b: "better" or "worse" only where the interval of a − b excludes 0."""
     if of_difference.low > 0:
