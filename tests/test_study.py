@@ -91,6 +91,13 @@ def test_a_document_gives_the_study_again():
     assert again == found
 
 
+def test_nothing_in_place_of_an_option_is_a_missing_option():
+    document = built(GOOD).document
+    document["published"][0]["axis"] = None  # as a damaged sweep.json may say, and no TOML
+    with pytest.raises(UserError, match="axis is missing"):
+        study.from_document(document, "mine", "laptop")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "told"),
     [

@@ -304,6 +304,12 @@ def test_where_a_run_stands_is_told_by_its_files(folder):
     assert folders.standing(folder, trial)[:4] == (trial.name, "done", 2, 2)
 
 
+def test_a_run_with_a_row_twice_stands_somewhere(folder):
+    config = STUDY.trials[0].config
+    fill(folders.run_directory(folder, NAMES[0]), config, 2, 2)
+    assert folders.standing(folder, STUDY.trials[0]).left is None
+
+
 @pytest.mark.parametrize("length", [10, 5_000, 60_000])
 def test_the_end_of_rows_is_the_end_of_all_rows(tmp_path, length):
     path, config = tmp_path / "metrics.jsonl", STUDY.trials[0].config

@@ -96,10 +96,11 @@ def gather(folder: Path, study: Study, tell: Callable[[str], None]) -> Evidence:
         directory = folders.run_directory(folder, trial.name)
         try:
             _check_settings(directory, trial)
-            found.origins[trial.name] = runs.origin(directory)
-            found.rows[trial.name] = runs.read_metrics(directory)
+            origin, rows = runs.origin(directory), runs.read_metrics(directory)
         except UserError as error:
             found.refused[trial.name] = str(error)
+            continue
+        found.origins[trial.name], found.rows[trial.name] = origin, rows
     seen, unseen = looks.look(folder, found.done, looks.needed(study), tell)
     return found._replace(looks=seen, unseen=unseen)
 

@@ -353,5 +353,7 @@ def _left(rows: Sequence[Mapping[str, Any]], config: TrainConfig) -> float | Non
     if len(rows) < 2:
         return None  # the first row is of before the first update
     before, last = rows[-2:]
+    if last["iteration"] <= before["iteration"]:
+        return None  # rows of a damaged file
     rate = (last["seconds"] - before["seconds"]) / (last["iteration"] - before["iteration"])
     return max(0.0, rate * (config.iterations - last["iteration"]))

@@ -292,7 +292,7 @@ def _part(options: Any, kinds: Mapping[str, dict[str, Any]], source: Source, whe
     given = {name: value for name, value in options.items() if name != "kind"}
     only(given, tuple(known), source, where)
     for name, default in known.items():
-        if default is ... and name not in given:
+        if default is ... and given.get(name) is None:
             raise source.error(where, f"{name} is missing")
     filled = {name: given.get(name, default) for name, default in known.items()}
     for name, value in filled.items():
