@@ -11,7 +11,7 @@ import jax
 from jax.extend import core
 from jaxtyping import Array, PRNGKeyArray
 
-from goalward import machine, replay, train
+from goalward import agents, machine, replay, train
 from goalward.agents.core import architectures
 from goalward.config import TrainConfig
 from goalward.errors import UserError
@@ -110,7 +110,10 @@ def most_memory(experiment: train.Experiment) -> Memory:
     """As `state_memory`, with an upper estimate of activations; nothing is computed, compiled or allocated."""
     memory, config = state_memory(experiment), experiment.config
     chunk = memory.replay // config.buffer_rows * config.steps_per_iteration
-    return memory._replace(activations=most_activations(config, memory.weights) + 2 * chunk)
+    # Of a collector and a learner XLA keeps what both need at a time; `weights` are those of both.
+    others = sum(most_activations(half, 0) for half in agents.halves(config)[1:])
+    activations = most_activations(agents.halves(config)[0], memory.weights) + others
+    return memory._replace(activations=activations + 2 * chunk)
 
 
 def most_activations(config: TrainConfig, weights: int) -> int:

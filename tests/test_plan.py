@@ -124,13 +124,27 @@ SHAPES = [
 ]
 
 
+@pytest.mark.slow
+def test_the_estimate_holds_for_a_deep_collector_of_a_shallow_learner():
+    network = {"depth": 4, "width": 64, "block_size": 4}
+    config = toy.config(batch_size=1024, buffer_rows=300, network=network, collector_depth=64)
+    needed, estimated = needs(config)
+    assert needed <= estimated <= 3 * needed
+
+
+def needs(config):
+    """Bytes of an iteration besides the state: by XLA, and as estimated."""
+    experiment = train.build(config)
+    program = jax.jit(partial(train.iteration, experiment, train.gatherer(experiment)), donate_argnums=0)
+    needed = program.lower(train.shapes(experiment)).compile().memory_analysis().temp_size_in_bytes
+    return needed, plan.most_memory(experiment).activations
+
+
 @pytest.mark.parametrize(
     ("network", "batch"),
     [pytest.param(*shape, marks=pytest.mark.slow if number > 1 else ()) for number, shape in enumerate(SHAPES)],
 )
 def test_the_estimate_of_activations_is_above_what_xla_needs_and_not_far(network, batch):
     """Temporary memory depends on shapes, and not on how well XLA is told to optimise."""
-    experiment = train.build(toy.config(batch_size=batch, buffer_rows=300, network=network))
-    program = jax.jit(partial(train.iteration, experiment, train.gatherer(experiment)), donate_argnums=0)
-    needed = program.lower(train.shapes(experiment)).compile().memory_analysis().temp_size_in_bytes
-    assert needed <= plan.most_memory(experiment).activations <= 3 * needed
+    needed, estimated = needs(toy.config(batch_size=batch, buffer_rows=300, network=network))
+    assert needed <= estimated <= 3 * needed

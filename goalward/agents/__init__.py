@@ -16,8 +16,15 @@ def make(config: TrainConfig, spec: EnvSpec) -> Agent:
     """
     if config.collector_depth is None:
         return {"crl": lambda: crl.make(config.crl, config.network, spec)}[config.agent]()
-    depth, network = config.collector_depth, config.network
-    check_depth(depth, network.block_size, "collector_depth")
-    learner = replace(config, collector_depth=None)
-    collector = replace(learner, network=replace(network, depth=depth, actor_depth=None, critic_depth=None))
+    check_depth(config.collector_depth, config.network.block_size, "collector_depth")
+    collector, learner = halves(config)
     return pair.make(make(collector, spec), make(learner, spec))
+
+
+def halves(config: TrainConfig) -> list[TrainConfig]:
+    """The settings of the collector and of the learner, each for itself; of an agent that is both, its own."""
+    if config.collector_depth is None:
+        return [config]
+    learner = replace(config, collector_depth=None)
+    network = replace(config.network, depth=config.collector_depth, actor_depth=None, critic_depth=None)
+    return [replace(learner, network=network), learner]
