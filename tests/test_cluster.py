@@ -9,6 +9,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -211,6 +212,30 @@ def test_a_machine_without_slurm_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MachineError, match="no sbatch"):
         slurm.launcher(tmp_path, "a")
+
+
+class Submitted(NamedTuple):
+    job_id: str
+
+
+def test_jobs_are_known_from_when_their_array_is_submitted(monkeypatch, tmp_path):
+    monkeypatch.setattr(slurm, "_queue", set)
+    monkeypatch.setattr(slurm, "MOST", 1)
+    queue = slurm._Slurm(tmp_path, {}, None)
+
+    def submit(tasks):
+        if tasks[0].name == "b":
+            raise UserError("sbatch takes no such jobs")
+        return [Submitted("7_0")]
+
+    monkeypatch.setattr(queue, "_submit", submit)
+    with pytest.raises(UserError, match="no such jobs"):
+        queue.start([a_task(tmp_path), a_task(tmp_path, name="b")])
+    assert queue._known() == {"a": "7_0"}
+    for damaged in ("[1]", '{"a": 7}', "{"):
+        (tmp_path / "jobs.json").write_text(damaged)
+        with pytest.raises(UserError, match=r"jobs\.json is damaged: .*; remove it"):
+            queue.start([a_task(tmp_path)])
 
 
 def test_options_of_sbatch_are_handed_on():

@@ -78,26 +78,24 @@ class _Slurm:
 
     def start(self, tasks: Sequence[Task]) -> list[Job]:
         """Submit tasks as arrays, but for those that an earlier sweep has left in the queue."""
-        import submitit  # pyright: ignore[reportMissingImports]
-
         self._queue = _queue()
         known = self._known()
-        jobs = {
-            task.name: submitit.SlurmJob(self._folder, known[task.name]) for task in tasks if task.name in known
-        }
-        jobs = {
-            name: job
-            for name, job in jobs.items()
-            if job.job_id in self._queue and not job.paths.result_pickle.exists()
-        }
+        found = [self._found(task, known[task.name]) for task in tasks if task.name in known]
+        jobs = {name: job for name, job in found if job is not None}
         missing = [task for task in tasks if task.name not in jobs]
         for first in range(0, len(missing), MOST):
             part = missing[first : first + MOST]
             jobs |= zip((task.name for task in part), self._submit(part), strict=True)
-        ids = {name: job.job_id for name, job in jobs.items()}
-        files.replace(self._folder / _JOBS, json.dumps(known | ids, indent=1) + "\n")
+            # At once: of jobs that are not known there would be others, if the next array is refused.
+            known |= {name: job.job_id for name, job in jobs.items()}
+            files.replace(self._folder / _JOBS, json.dumps(known, indent=1) + "\n")
         self._looked = -math.inf
         return [self._job(task, jobs[task.name]) for task in tasks]
+
+    def _found(self, task: Task, job_id: str) -> tuple[str, Any]:
+        """A task's name, and its job of this number, or None where that has ended."""
+        job = _submitit().SlurmJob(self._folder, job_id)
+        return task.name, job if job_id in self._queue and not job.paths.result_pickle.exists() else None
 
     def _submit(self, tasks: Sequence[Task]) -> list[Any]:
         submitit = _submitit()
@@ -122,7 +120,10 @@ class _Slurm:
 
     def _known(self) -> dict[str, str]:
         try:
-            return files.read_json(self._folder / _JOBS)
+            known = files.read_json(self._folder / _JOBS)
+            if not isinstance(known, dict) or not all(isinstance(job_id, str) for job_id in known.values()):
+                raise ValueError("it holds no numbers of jobs by names of runs")
+            return known
         except FileNotFoundError:
             return {}
         except ValueError as error:
