@@ -52,28 +52,14 @@ def choose(folder: Path, name: str | None) -> Study:
         raise
     if name is None or name == own.name:
         return own
-    study = _load(name, own.scale)
-    if study is not None and study.of == own.of:
+    study = studies.load(name, own.scale)
+    if study.of == own.of:
         return study
-    fitting = [
-        own.name,
-        *(one for one in studies.shipped() if _of(one, own.scale) == own.of and one != own.name),
-    ]
-    looked_at = f"looks at runs of {study.of!r}" if study else f"has no scale {own.scale!r}"
+    others = (one for one in studies.shipped() if _of(one, own.scale) == own.of and one != own.name)
     raise UserError(
-        f"study {name!r} {looked_at}, and {folder} holds runs of {own.of!r} at scale {own.scale!r}; "
-        f"of these there are the studies {', '.join(fitting)}"
+        f"study {name!r} looks at runs of {study.of!r}, and {folder} holds runs of {own.of!r}; "
+        f"of these there are the studies {', '.join([own.name, *others])}"
     )
-
-
-def _load(name: str, scale: str) -> Study | None:
-    """A study; None where it has no such scale. Raises `UserError` for an unknown one."""
-    try:
-        return studies.load(name, scale)
-    except UserError as error:
-        if "there is no scale" in str(error):
-            return None
-        raise
 
 
 def _of(name: str, scale: str) -> str:
