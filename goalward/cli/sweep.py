@@ -73,7 +73,10 @@ def run(args: Args) -> None:
         with folders.hold(folder):
             folders.check(folder, study, trials)
             launcher, needs, room = _places(args, folder, folders.missing(folder, trials))
-            threads = folders.threads(folder) or max((given.cores for given in needs.values()), default=1)
+            cores = max((given.cores for given in needs.values()), default=1)
+            threads = folders.threads(folder) or cores
+            if needs and threads != cores:
+                print(f"note: {_keeps(folder, threads)}; each has {cores} of the cores now", file=sys.stderr)
             needs = {name: given._replace(cores=threads) for name, given in needs.items()}
             folders.save(folder, study, only, threads)
             metric = folders.metric(study)
@@ -134,14 +137,17 @@ def _places(
     threads = folders.threads(folder)
     if None not in (threads, args.cores) and threads != args.cores:
         raise UserError(
-            f"--cores is {args.cores}, but runs in {folder} were begun with {threads}, on which their numbers "
-            "depend; leave it out, or choose another --out"
+            f"--cores is {args.cores}, but {_keeps(folder, threads)}; leave it out, or choose another --out"
         )
     needs = costs.asked(missing, threads or args.cores or 1, args.gpus)
     if args.on == "ray":
         return ray.launcher(args.address, args.jobs), needs, None
     name = f"goalward-{folder.resolve().name}"
     return slurm.launcher(folders.slurm(folder), name, args.slurm, args.jobs), needs, None
+
+
+def _keeps(folder: Path, threads: int | None) -> str:
+    return f"runs in {folder} keep the number of threads that the first ones had, {threads}, for equal bits"
 
 
 def _study(args: Args) -> "Study":
