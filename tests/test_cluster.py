@@ -373,7 +373,7 @@ def test_a_cluster_of_its_own_runs_a_sweep_and_ends_with_it(undisturbed, start, 
     assert {"gcs_server", "raylet"} <= {one.name() for one in family}
     process.send_signal(signal.SIGINT)
     said = finish(process)
-    assert "stopped and saved, 2 of 2 runs are left" in said
+    assert "stopped and saved, 2 of 2 runs left" in said
     assert all(0 < toy.latest(path).iteration < 500 * toy.ITERATIONS for path in (folder / "runs").iterdir())
     wait_until(lambda: not any(one.is_running() for one in family), 10)
 

@@ -15,6 +15,7 @@ ROWS = [
 def test_measures_by_hand():
     last2 = Part("final", {"metric": "success_rate", "last": 2})
     assert results.final(last2, ROWS) == pytest.approx(0.5)
+    assert results.final(last2, ROWS[:2]) == 0.2, "the evaluation before training does not count"
     assert results.final(last2, ROWS[:1]) == 0.0
     by_updates = Part("area", {"metric": "success_rate", "clock": "updates"})
     assert results.area(by_updates, ROWS) == pytest.approx((10 * 0.1 + 20 * 0.4 + 10 * 0.5) / 40)

@@ -150,6 +150,22 @@ def test_what_is_wrong_is_named_with_file_and_line(old, new, line, told):
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [("width = 16", "widht = 16", 5), ("depth = [4, 8]", "depth = [4, -8]", 9), ("width = 8", "widht = 8", 39)],
+)
+def test_a_mistake_is_found_where_it_stands_whatever_the_scale_says_too(old, new, line):
+    with pytest.raises(UserError, match=rf"mine\.toml:{line}: "):
+        built(GOOD.replace(old, new, 1), "smoke")
+
+
+def test_a_file_is_refused_for_a_mistake_at_any_of_its_scales(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD.replace("prediction.success =", "prediction.sucess ="))
+    with pytest.raises(UserError, match=r"mine\.toml:41: unknown entry 'sucess'"):
+        study.load(str(path), "laptop")
+
+
 def test_unknown_names_of_studies_and_scales_are_named(tmp_path):
     with pytest.raises(UserError, match=r"there is no scale 'papper'; its scales are laptop, smoke"):
         built(GOOD, "papper")

@@ -28,10 +28,10 @@ def run(args: Args) -> None:
     sweep = folders.load(args.folder)
     study, metric = sweep.study, folders.metric(sweep.study)
     standings = [folders.standing(args.folder, trial, metric) for trial in sweep.trials(args.folder)]
-    works = folders.is_held(args.folder)
+    running = folders.is_held(args.folder)
     if args.json:
-        head = {"study": study.name, "scale": study.scale, "metric": metric, "works": works}
+        head = {"study": study.name, "scale": study.scale, "metric": metric, "running": running}
         print(json.dumps(head | display.as_json(standings)))
         return
     display.print_table(standings, metric)
-    print(f"{study.name}, {study.scale}: a sweep {'works' if works else 'does not work'} in {args.folder}")
+    print(f"{study.name}, {study.scale}: {'a' if running else 'no'} sweep is running in {args.folder}")

@@ -28,7 +28,7 @@ class Args:
     """Run what is missing of a study; stop it at any time, and call it again."""
 
     study: tyro.conf.Positional[str]
-    """Study of the package, file of one (.toml), or with --axis an environment."""
+    """Study of the package (an unknown one lists them), file of one (.toml), or with --axis an environment."""
     scale: str | None = None
     """Scale of the study, such as smoke, laptop or paper; by default laptop."""
     axis: Words = ()
@@ -72,6 +72,10 @@ def run(args: Args) -> None:
             return
         with folders.hold(folder):
             folders.check(folder, study, trials)
+            looks = f", which looks at runs of {study.of}" if study.of != study.name else ""
+            print(
+                f"{study.name}{looks}: {display.counted(len(trials), 'run')} at scale {study.scale}, in {folder}"
+            )
             launcher, needs, room = _places(args, folder, folders.missing(folder, trials))
             cores = max((given.cores for given in needs.values()), default=1)
             threads = folders.threads(folder) or cores
@@ -172,10 +176,10 @@ def _tell(args: Args, folder: Path, ended: "Ended", stays: str | None) -> None:
         told = f"{len(ended.failed)} of {ended.number} runs failed: {names}"
         raise MachineError(f"{told}; mend what their logs say, then {again}")
     if ended.left:
-        left = f"{len(ended.left)} of {ended.number} runs are left"
+        left = f"{len(ended.left)} of {display.counted(ended.number, 'run')} left"
         print(f"{stays or 'stopped and saved'}, {left}; {again}", file=sys.stderr)
     else:
-        print(f"all {ended.number} runs are done, in {folder}")
+        print(f"{display.counted(ended.number, 'run')} done, in {folder}")
 
 
 def _words(args: Args) -> list[str]:

@@ -38,7 +38,10 @@ def memory(trials: Sequence[Trial]) -> dict[str, plan.Memory]:
     known: dict[str, plan.Memory] = {}
     for trial in trials:
         if _settings(trial) not in known:
-            known[_settings(trial)] = plan.most_memory(train.build(trial.config))
+            try:
+                known[_settings(trial)] = plan.most_memory(train.build(trial.config))
+            except UserError as error:
+                raise UserError(f"the run {trial.name} cannot be: {error}") from error
     return {trial.name: known[_settings(trial)] for trial in trials}
 
 

@@ -9,7 +9,7 @@ from operator import not_
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +22,7 @@ from goalward.lab.sweep import View
 from goalward.progress import busy, new_console
 
 MOST_ROWS = 30  # above so many runs, a row of the table is all runs that differ in their seed alone
+WIDTH = 1_000  # characters in a line, where it is not a terminal's
 STATES = ("done", "running", "failed", "stopped", "waiting")
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "stopped": "yellow", "waiting": "dim"}
 
@@ -106,7 +107,12 @@ def summary(standings: Sequence[Standing], side_by_side: int) -> str:
     left = time_left(standings, side_by_side)
     if any(one.state not in ("done", "failed") for one in standings):
         told.append("time left not known yet" if left is None else f"about {_length(left)} left")
-    return f"{len(standings)} runs: {', '.join(told)}"
+    return f"{counted(len(standings), 'run')}: {', '.join(told)}"
+
+
+def counted(count: int, what: str) -> str:
+    """So many of something, such as "1 run" or "2 runs"."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _length(seconds: float) -> str:
@@ -126,7 +132,14 @@ def as_json(standings: Sequence[Standing]) -> dict[str, Any]:
 
 def print_table(standings: Sequence[Standing], metric: str) -> None:
     """Print where all runs stand, once."""
-    new_console().print(table(standings, metric, _side_by_side(standings)))
+    _wide(new_console()).print(table(standings, metric, _side_by_side(standings)))
+
+
+def _wide(screen: Console) -> Console:
+    """A console that breaks no name in two where lines may be of any length, as in a file or a pipe."""
+    if not screen.is_terminal:
+        screen.width = WIDTH
+    return screen
 
 
 def _side_by_side(standings: Sequence[Standing]) -> int:
@@ -179,12 +192,13 @@ def print_costs(costs: Sequence[Cost], number: int, slots: Sequence[Slot], room:
         grid.add_row(cost.name, f"{cost.memory / 1e9:.2f} GB", _length(cost.seconds))
     together, cores = length(costs, len(slots), room), len(slots[0].cores)
     total, measured = sum(cost.seconds for cost in costs), len({cost.settings for cost in costs})
-    screen = new_console()
+    screen = _wide(new_console())
     screen.print(grid)
     screen.print(
         f"{len(costs)} of {number} runs: {_length(total)} of training in all; {len(slots)} side by side, "
-        f"{cores} {'core' if cores == 1 else 'cores'} each: about {_length(together)}",
-        f"times are from short measurements of {measured} settings, each alone here; seeds share them",
+        f"{counted(cores, 'core')} each: about {_length(together)}",
+        f"times are from short measurements of {counted(measured, 'setting')} on this machine, as busy as it is "
+        "now; seeds share them",
         "memory is an upper estimate" + ("" if room is None else f"; {room / 1e9:.2f} GB may be used"),
         sep="\n",
         soft_wrap=True,

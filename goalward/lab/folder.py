@@ -5,7 +5,7 @@ runs/<trial>/         run directories, nothing else
 logs/<trial>.log      what the run's processes said
 logs/<trial>.json     how each of them ended
 looks/<trial>.npz     what a report found in the run's checkpoint
-.lock                 held by the sweep that works here
+.lock                 held by the sweep that runs here
 """
 
 import json
@@ -118,7 +118,7 @@ def hold(folder: Path) -> Iterator[None]:
         descriptor = files.hold(folder / _LOCK)
     except BlockingIOError as error:
         raise UserError(
-            f"another sweep works in {folder}; look at it with `{machine.command('status', folder)}`, "
+            f"another sweep is running in {folder}; look at it with `{machine.command('status', folder)}`, "
             "stop it, or choose another --out"
         ) from error
     try:
@@ -130,7 +130,7 @@ def hold(folder: Path) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a sweep works in this folder."""
+    """Whether a sweep is running in this folder."""
     return files.is_held(folder / _LOCK)
 
 
@@ -195,7 +195,7 @@ def is_sweep(folder: Path) -> bool:
 def load(folder: Path) -> Sweep:
     """Read sweep.json. Raises `UserError` for a folder that is no sweep, or of another format."""
     if not is_sweep(folder):
-        what = f"has no {_SWEEP}" if folder.is_dir() else "does not exist"
+        what = f"has no {_SWEEP}" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
         raise UserError(f"{folder} is not a sweep: it {what}; name a folder that `goalward sweep` made")
     path = folder / _SWEEP
     try:

@@ -36,7 +36,7 @@ def described(part: Part) -> str:
     metric = METRICS.get(options.get("metric", ""), "")
     match part.kind:
         case "final":
-            return f"{metric}, mean of the last {options['last']} evaluations"
+            return f"{metric}, mean of the last {options['last']} evaluations of training"
         case "area":
             return f"{metric}, mean over training"
         case "reached":

@@ -70,8 +70,8 @@ def measure(
 
 
 def final(part: Part, rows: Sequence[Row]) -> float:
-    """Mean of the last evaluations."""
-    last = rows[-part.options["last"] :]
+    """Mean of the last evaluations, or of as many as there are; the one before training does not count."""
+    last = [row for row in rows if row["updates"] > 0][-part.options["last"] :] or rows[-1:]
     return float(np.mean([row[part.options["metric"]] for row in last]))
 
 

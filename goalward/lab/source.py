@@ -18,10 +18,11 @@ class Source(NamedTuple):
 
     def error(self, path: Sequence[str], told: str) -> UserError:
         """What to raise about the entry at `path`, with its line: in the scale, where that says it."""
+        line, found = line_of(self.text, path)
         within = ("scales", self.scale)
-        line, found = line_of(self.text, (*within, *path))
-        if found <= len(within):
-            line, _ = line_of(self.text, path)
+        over, found_over = line_of(self.text, (*within, *path))
+        if found_over - len(within) >= max(1, found):
+            line = over
         return UserError(f"{self.name}:{line}: {told}" if line else f"{self.name}: {told}")
 
 

@@ -102,7 +102,12 @@ def load(name: str, scale: str) -> Study:
 
     Raises `UserError`, by file and line, for what it cannot be.
     """
-    return build(*_read(name, scale))
+    document, stem, source = _read(name, scale)
+    found = build(document, stem, source)
+    if name not in shipped():  # whoever tries a small scale first wants to hear of mistakes in the large one
+        for other in document["scales"]:
+            build(document, stem, source._replace(scale=other))
+    return found
 
 
 def _read(name: str, scale: str) -> tuple[dict[str, Any], str, Source]:

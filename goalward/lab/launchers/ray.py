@@ -42,7 +42,9 @@ def launcher(address: str | None = None, jobs: int | None = None) -> Launcher:
     answers.
     """
     if find_spec("ray") is None:
-        raise UserError("Ray is not installed; use `pip install 'goalward[ray]'`")
+        raise UserError(
+            "Ray is not installed; use `pip install 'goalward[ray]'`, or in a clone `pip install -e '.[ray]'`"
+        )
     driver = _Driver(address or os.environ.get("RAY_ADDRESS") or NEW)
     return Launcher(driver.start, jobs, driver.close)
 

@@ -39,7 +39,10 @@ def launcher(folder: Path, name: str, options: Sequence[str] = (), jobs: int | N
     none, or where submitit is not installed, and `MachineError` where there is no Slurm, or none that answers.
     """
     if find_spec("submitit") is None:
-        raise UserError("submitit is not installed; use `pip install 'goalward[slurm]'`")
+        raise UserError(
+            "submitit is not installed; use `pip install 'goalward[slurm]'`, or in a clone "
+            "`pip install -e '.[slurm]'`"
+        )
     if shutil.which("sbatch") is None:
         raise MachineError("this machine has no sbatch; call the sweep where jobs of Slurm are submitted")
     given = _options(options)
