@@ -127,7 +127,8 @@ def test_a_page_says_what_was_asked_predicted_measured_and_how(complete, capsys)
     assert seen.tags.count("figure") == seen.tags.count("figcaption") == 3
     for expected in (
         DOCUMENT["question"], "a <b>bold</b> source", "Depth 16 is <i>better</i> than depth 4.",
-        "better(score(depth=16), score(depth=4)) [yes]", "reached(arrival(depth=16)) [1.000] == 1",
+        "It holds if all of these hold:", "holds: better(score(depth=16), score(depth=4)) holds: reached(",
+        "holds: reached(arrival(depth=16)) == 1 reached(arrival(depth=16)) = 1.000",
         "depth 16 against 8", "depth 16 against 4", "285 ± 38", "random actions", "0.013",
         "an ant, 1000 steps", "goalward sweep made_up.toml --scale laptop --out",
         "--depth 16", "--seed 4", "depth=16,seed=4", "jax", "threads of XLA",
@@ -139,6 +140,29 @@ def test_a_page_says_what_was_asked_predicted_measured_and_how(complete, capsys)
     assert len(seen.loaded) == 3
     assert all(value.startswith("data:image/svg+xml;base64,") for value in seen.loaded)
     assert not re.search(r"url\(|@import", text)
+
+
+def test_whether_a_part_of_a_claim_holds_is_told_apart_from_its_statistics(tmp_path, capsys):
+    """What is negated is not called true for the value of the statistic within."""
+    success = "not better(score(depth=16), score(depth=4)) or iqm(near(depth=4)) < 1"
+    prediction = {"text": "x", "success": success, "partly": "better(score(depth=16), score(depth=8))"}
+    made_up(tmp_path, DOCUMENT | {"prediction": prediction}, without=["depth=8,seed=0"])
+    report(capsys, tmp_path, "--out", tmp_path / "page.md")
+    assert """It holds if one of these holds:
+
+```text
+does not hold: not better(score(depth=16), score(depth=4))
+    better(score(depth=16), score(depth=4)) = yes
+does not hold: iqm(near(depth=4)) < 1
+    iqm(near(depth=4)) = 3.780
+```
+
+It holds in part if:
+
+```text
+not decided: better(score(depth=16), score(depth=8))
+```
+""" in (tmp_path / "page.md").read_text(encoding="utf-8")
 
 
 def test_of_equal_runs_there_are_equal_pages(complete, tmp_path, capsys):
