@@ -175,14 +175,14 @@ def test_of_equal_runs_there_are_equal_pages(complete, tmp_path, capsys):
 
 
 def test_markdown_has_short_lines_and_pictures_beside_it(complete, tmp_path, capsys):
-    report(capsys, complete, "--out", tmp_path / "new" / "page.md")
-    text = (tmp_path / "new" / "page.md").read_text(encoding="utf-8")
+    report(capsys, complete, "--out", tmp_path / "new" / "my page.md")
+    text = (tmp_path / "new" / "my page.md").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith(("|", "!["))]
     assert max(map(len, lines)) < 120
     pictures = re.findall(r"!\[.*\]\((.*)\)", text)
     assert len(pictures) == 3
-    assert sorted(path.name for path in (tmp_path / "new" / "page_files").iterdir()) == sorted(
-        name.removeprefix("page_files/") for name in pictures
+    assert sorted(path.name for path in (tmp_path / "new" / "my page_files").iterdir()) == sorted(
+        name.removeprefix("my%20page_files/") for name in pictures
     )
     assert text.startswith("# Does &lt;depth&gt; pay &amp; is it \\| worth \\*it\\*?\n")
     assert "\n**The prediction holds.**\n" in text

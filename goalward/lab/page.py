@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
@@ -159,7 +160,7 @@ def _markdown(block: Block, folder: str) -> str:
             fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
             return f"{fence}text\n{text}\n{fence}"
         case Picture(name, alt, caption, _):
-            link = f"({folder}/{name}.png)"
+            link = f"({quote(f'{folder}/{name}.png')})"
             short = textwrap.shorten(_inline(alt), max(20, WIDTH - len(link) - len("![]")), placeholder=" …")
             return f"![{short}]{link}\n\n{_paragraph(_inline(caption))}"
         case Fold(title, blocks):
