@@ -242,6 +242,20 @@ def test_less_distance_is_better(complete, capsys):
     assert "> 400" in text
 
 
+def test_a_page_names_the_command_that_makes_it_again(complete, tmp_path, capsys):
+    """Only the page in the sweep's own folder is replaced without --force."""
+    page = tmp_path / "page.md"
+    for words, path, told in (
+        ((), complete / "report.html", f"report '{complete}'\n"),
+        (("--out", page), page, f"report '{complete}' --out {page}\n"),
+        (("--out", page, "--force"), page, f"report '{complete}' --out {page} --force\n"),
+    ):
+        report(capsys, complete, *words)
+        text = path.read_text(encoding="utf-8")
+        said = (Seen(text).text if path.suffix == ".html" else text).replace(" \\\n ", "")
+        assert f"goalward {told}" in said
+
+
 def test_other_studies_of_the_same_runs(tmp_path, capsys):
     found = study.load("depth_point_u4", "smoke")
     folders.save(tmp_path, found, {}, 1)
