@@ -130,7 +130,8 @@ def test_a_page_says_what_was_asked_predicted_measured_and_how(complete, capsys)
         "It holds if all of these hold:", "holds: better(score(depth=16), score(depth=4)) holds: reached(",
         "holds: reached(arrival(depth=16)) == 1 reached(arrival(depth=16)) = 1.000",
         "depth 16 against 8", "depth 16 against 4", "285 ± 38", "random actions", "0.013",
-        "an ant, 1000 steps", "goalward sweep made_up.toml --scale laptop --out",
+        "an ant, 1000 steps", "here: IQM of score, a share of the episode",
+        "goalward sweep made_up.toml --scale laptop --out",
         "--depth 16", "--seed 4", "depth=16,seed=4", "jax", "threads of XLA",
     ):  # fmt: skip
         assert expected in " ".join(seen.text.replace("\\\n", "").split()), expected
@@ -380,6 +381,15 @@ def test_text_stays_text_in_markdown():
     assert "````text\n```\nx\n````" in text
     assert "<summary>&lt;more&gt;</summary>" in text
     assert "| x\\|y |" in text
+
+
+def test_many_published_curves_are_folded():
+    for name, folded in (("depth_point_u4", False), ("batch", True)):
+        beside = drawn.beside(study.load(name, "smoke"))
+        text, pictures = page.as_markdown(Page("t", (), (Section("s", tuple(beside)),)), "files")
+        assert [picture.name for picture in pictures] == ["published"]
+        assert "](files/published.png)" in text
+        assert ("<details>" in text) is folded
 
 
 def test_commands_are_broken_between_flags():

@@ -5,7 +5,7 @@ import html
 import io
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -132,18 +132,19 @@ def _svg(picture: Picture) -> str:
 
 def as_markdown(page: Page, folder: str) -> tuple[str, list[Picture]]:
     """The page, and the pictures that it expects in a folder beside it."""
-    pictures: list[Picture] = []
-
-    def blocks(given: tuple[Block, ...]) -> Iterator[str]:
-        for block in given:
-            if isinstance(block, Picture):
-                pictures.append(block)
-            yield _markdown(block, folder)
-
-    parts = [f"# {_inline(page.title)}", *blocks(page.lead)]
+    parts = [f"# {_inline(page.title)}", *(_markdown(block, folder) for block in page.lead)]
     for section in page.sections:
-        parts += [f"## {_inline(section.title)}", *blocks(section.blocks)]
-    return "\n\n".join(parts) + "\n", pictures
+        parts += [f"## {_inline(section.title)}", *(_markdown(block, folder) for block in section.blocks)]
+    shown = [*page.lead, *(block for section in page.sections for block in section.blocks)]
+    return "\n\n".join(parts) + "\n", list(_pictures(shown))
+
+
+def _pictures(blocks: Iterable[Block]) -> Iterator[Picture]:
+    for block in blocks:
+        if isinstance(block, Picture):
+            yield block
+        elif isinstance(block, Fold):
+            yield from _pictures(block.blocks)
 
 
 def _markdown(block: Block, folder: str) -> str:

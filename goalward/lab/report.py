@@ -31,7 +31,7 @@ PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "mujoco")
 
 def compose(
     evidence: Evidence, results: Results, verdict: Verdict | None, *, pictures: Sequence[Picture],
-    beside: Sequence[Picture], command: str,
+    beside: Sequence[Picture | Fold], command: str,
 ) -> Page:  # fmt: skip
     """All that is to be said of a study.
 
@@ -165,11 +165,11 @@ def _ours(results: Results, axis: str, labels: Sequence[str]) -> list[tuple[str,
     measure = next((name for name, part in study.measures.items() if not part.is_time), None)
     if measure is None:
         return []
-    rows = []
+    rows, unit = [], measured.unit(study.measures[measure])
     for other in measured.conditions([one for one in measured.varied(study) if one.name != axis]):
         told = "".join(f", {name} {label}" for name, label in other.items())
         runs = [results.of(measure, {**other, axis: label}) for label in labels]
-        rows.append((f"here: IQM of {measure}{told}", *(measured.middle(found) for found in runs)))
+        rows.append((f"here: IQM of {measure}, {unit}{told}", *(measured.middle(found) for found in runs)))
     return rows
 
 
