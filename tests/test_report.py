@@ -344,6 +344,8 @@ def test_measures_of_checkpoints_are_taken_once(tmp_path, tmp_path_factory, caps
     assert "looking at depth=2,seed=0" in told.err
     seen = Seen((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert seen.tags.count("figure") == 3
+    assert "corridor: rank correlation with the walking distance" in seen.text
+    assert "of this goal alone; measures of runs are means over all goals" in seen.text
     assert "depth=2,seed=1" in seen.text[seen.text.index("nothing could be measured of their checkpoints") :]
 
     again = evidence.gather(tmp_path, found, lambda name: pytest.fail(f"{name} was loaded again"))

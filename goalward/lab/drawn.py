@@ -207,7 +207,11 @@ def _distance_maps(evidence: Evidence, results: Results, part: Part) -> Drawn:
         return maps.distance_maps(maze, figures.farthest_goal(maze), shown)
 
     what = f"Learned distance to the farthest goal of {env}, by {by}"
-    return what, f"{what}, beside the true ones. {_which(by, same)}", draw
+    ranks = (
+        "Above each map are its rank correlations with the walking distance and with the straight line, of "
+        "this goal alone; measures of runs are means over all goals of evaluations."
+    )
+    return what, f"{what}, beside the true ones. {ranks} {_which(by, same)}", draw
 
 
 def _embedding(evidence: Evidence, results: Results, part: Part) -> Drawn:

@@ -34,7 +34,7 @@ UNITS = {
 }
 SHORT = MEASURES | {"final_success": "at goal at the end, share", "time_at_goal": "time at goal, steps"}
 CLOCKS = {"updates": "updates", "env_steps": "environment steps"}
-AGAINST = {"walking": "the shortest way to walk", "straight": "the straight line"}
+AGAINST = {"walking": "the walking distance", "straight": "the straight line"}
 
 
 def described(part: Part) -> str:
@@ -52,7 +52,8 @@ def described(part: Part) -> str:
             return f"{clock} until the first evaluation with a {metric} of {bound} {threshold}"
         case "distance_rank":
             other = AGAINST[options["against"]]
-            return f"rank correlation of the learned distance to a goal, from all over the maze, with {other}"
+            what = f"rank correlation with {other} of the learned distance to a goal, from all over the maze"
+            return f"{what}; mean over all goals of evaluations"
         case "effective_rank":
             return "effective rank (participation ratio) of the representations along a way to a goal"
         case _:
