@@ -257,6 +257,21 @@ def test_a_page_names_the_command_that_makes_it_again(complete, tmp_path, capsys
         assert f"goalward {told}" in said
 
 
+@pytest.mark.parametrize("full", ["report.html", "page.md", "page_files/1-curves-time_at_goal_fraction.png"])
+def test_a_file_that_cannot_be_written_is_named(complete, tmp_path, capsys, monkeypatch, full):
+    def replace(path, content):
+        if str(path).endswith(full):
+            raise OSError(28, "No space left on device")
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    monkeypatch.setattr(files, "replace", replace)
+    out = () if full == "report.html" else ("--out", tmp_path / "page.md")
+    with pytest.raises(SystemExit) as ended:
+        report(capsys, complete, *out)
+    assert ended.value.code == 1
+    assert f"{full} could not be written: No space left on device" in capsys.readouterr().err
+
+
 def test_other_studies_of_the_same_runs(tmp_path, capsys):
     found = study.load("depth_point_u4", "smoke")
     folders.save(tmp_path, found, {}, 1)

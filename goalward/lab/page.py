@@ -9,10 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from matplotlib.figure import Figure
-
 from goalward import files
-from goalward.errors import UserError
+from goalward.errors import MachineError, UserError
 from goalward.lab.blocks import Block, Fold, Listing, Page, Picture, Table, Text
 from goalward.pictures.figures import check_new, own_settings
 from goalward.pictures.tables import markdown
@@ -34,24 +32,35 @@ def check(path: Path, *, force: bool) -> None:
 
 
 def write(page: Page, path: Path) -> list[Path]:
-    """Write a page as the suffix of its name says; all files, the page first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a page as the suffix of its name says; all files, the page first.
+
+    Raises `MachineError`, naming it, for a file that cannot be written, such as on a full disk.
+    """
     if path.suffix.lower() == ".html":
-        files.replace(path, as_html(page))
+        _put(path, as_html(page))
         return [path]
     folder = path.with_name(f"{path.stem}_files")
     text, pictures = as_markdown(page, folder.name)
-    if pictures:
-        folder.mkdir(exist_ok=True)
-    for picture in pictures:
-        _save(picture.draw(), folder / f"{picture.name}.png")
-    files.replace(path, text)
-    return [path, *(folder / f"{picture.name}.png" for picture in pictures)]
+    drawn = {folder / f"{picture.name}.png": picture for picture in pictures}
+    for place, picture in drawn.items():
+        _put(place, _png(picture))
+    _put(path, text)
+    return [path, *drawn]
+
+
+def _put(path: Path, content: str | bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(path, content)
+    except OSError as error:
+        raise MachineError(f"{path} could not be written: {error.strerror or error}") from error
 
 
 @own_settings()
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=DOTS, metadata={"Software": None})
+def _png(picture: Picture) -> bytes:
+    data = io.BytesIO()
+    picture.draw().savefig(data, format="png", dpi=DOTS, metadata={"Software": None})
+    return data.getvalue()
 
 
 def as_html(page: Page) -> str:
