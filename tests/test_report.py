@@ -191,6 +191,19 @@ def test_markdown_has_short_lines_and_pictures_beside_it(complete, tmp_path, cap
     assert all(len({line.count("|") for line in table.splitlines()}) == 1 for table in tables)
 
 
+def test_pictures_of_a_page_that_is_replaced_are_removed(complete, tmp_path, capsys):
+    """What is not named as pictures of pages are stays, and so does all beside a page that is new."""
+    beside = tmp_path / "page_files"
+    beside.mkdir()
+    for name in ("2-bars-score.png", "published.png", "mine.png", "2-bars-score.txt"):
+        (beside / name).touch()
+    report(capsys, complete, "--out", tmp_path / "page.md")
+    before = {path.name for path in beside.iterdir()}
+    report(capsys, complete, "--out", tmp_path / "page.md", "--force")
+    assert len(before) == 7
+    assert before - {path.name for path in beside.iterdir()} == {"2-bars-score.png", "published.png"}
+
+
 def test_what_is_missing_is_told(tmp_path, capsys):
     bad = "depth=16,seed=3"
     found = made_up(tmp_path, without=["depth=4,seed=1", bad, "depth=8,seed=0"])

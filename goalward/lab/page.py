@@ -19,6 +19,7 @@ KINDS = (".html", ".md")
 WIDTH = 112  # characters in a line of Markdown, outside of tables
 MOST_PLAIN = 24  # rows of a table; a longer one is folded
 LONG = 60  # characters of a cell that may be broken into lines
+PICTURE = re.compile(r"(\d+-[a-z_]+-.+|published)\.png")  # the names of those that are beside Markdown
 DOTS = 110  # of a picture beside Markdown, an inch
 
 _STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
@@ -34,17 +35,21 @@ def check(path: Path, *, force: bool) -> None:
 def write(page: Page, path: Path) -> list[Path]:
     """Write a page as the suffix of its name says; all files, the page first.
 
+    Pictures of a Markdown page that is replaced are removed, where the new one has none of their name.
     Raises `MachineError`, naming it, for a file that cannot be written, such as on a full disk.
     """
     if path.suffix.lower() == ".html":
         _put(path, as_html(page))
         return [path]
     folder = path.with_name(f"{path.stem}_files")
+    earlier = [one for one in folder.glob("*.png") if PICTURE.fullmatch(one.name)] if path.exists() else []
     text, pictures = as_markdown(page, folder.name)
     drawn = {folder / f"{picture.name}.png": picture for picture in pictures}
     for place, picture in drawn.items():
         _put(place, _png(picture))
     _put(path, text)
+    for place in set(earlier) - drawn.keys():
+        place.unlink(missing_ok=True)
     return [path, *drawn]
 
 
