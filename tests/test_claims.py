@@ -97,3 +97,15 @@ def test_figures_of_a_claim_and_labels():
     assert [claims.label(value) for value in (True, 4, 0.5, "a b", None)] == ["true", "4", "0.5", "a b", "None"]
     with pytest.raises(claims.NotMeasuredError):
         claims.judge("iqm(score(depth=4, kind=True)) > 0", lookup)
+
+
+@pytest.mark.parametrize(
+    ("text", "joined", "parts"),
+    [
+        ("not better(a(),\n b())", "", ["not better(a(), b())"]),
+        ("iqm(a()) > 1 and (x() or y())", "and", ["iqm(a()) > 1", "x() or y()"]),
+        ("x() and y() or z()", "or", ["x() and y()", "z()"]),
+    ],
+)
+def test_parts_of_a_claim_are_those_of_its_outermost_and_or_or(text, joined, parts):
+    assert claims.parts(text) == (joined, parts)

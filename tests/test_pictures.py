@@ -311,7 +311,7 @@ def test_a_critic_is_ranked_by_what_its_distance_follows(learned, monkeypatch):
     found = maps.learned_map("depth 2", experiment, run.agent, goal)
     figure = drawn(maps.distance_maps(maze, goal, [found]))
     assert figure.axes[-1].get_title() == (
-        f"depth 2\nway {found.ranks.walking:.2f}, line {found.ranks.straight:.2f}"
+        f"depth 2\nwalking {found.ranks.walking:.2f}, straight {found.ranks.straight:.2f}"
     )
 
 

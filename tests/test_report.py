@@ -127,9 +127,11 @@ def test_a_page_says_what_was_asked_predicted_measured_and_how(complete, capsys)
     assert seen.tags.count("figure") == seen.tags.count("figcaption") == 3
     for expected in (
         DOCUMENT["question"], "a <b>bold</b> source", "Depth 16 is <i>better</i> than depth 4.",
-        "better(score(depth=16), score(depth=4)) [yes]", "reached(arrival(depth=16)) [1.000] == 1",
+        "It holds if all of these hold:", "holds: better(score(depth=16), score(depth=4)) holds: reached(",
+        "holds: reached(arrival(depth=16)) == 1 reached(arrival(depth=16)) = 1.000",
         "depth 16 against 8", "depth 16 against 4", "285 ± 38", "random actions", "0.013",
-        "an ant, 1000 steps", "goalward sweep made_up.toml --scale laptop --out",
+        "an ant, 1000 steps", "here: IQM of score, a share of the episode",
+        "goalward sweep made_up.toml --scale laptop --out",
         "--depth 16", "--seed 4", "depth=16,seed=4", "jax", "threads of XLA",
     ):  # fmt: skip
         assert expected in " ".join(seen.text.replace("\\\n", "").split()), expected
@@ -139,6 +141,29 @@ def test_a_page_says_what_was_asked_predicted_measured_and_how(complete, capsys)
     assert len(seen.loaded) == 3
     assert all(value.startswith("data:image/svg+xml;base64,") for value in seen.loaded)
     assert not re.search(r"url\(|@import", text)
+
+
+def test_whether_a_part_of_a_claim_holds_is_told_apart_from_its_statistics(tmp_path, capsys):
+    """What is negated is not called true for the value of the statistic within."""
+    success = "not better(score(depth=16), score(depth=4)) or iqm(near(depth=4)) < 1"
+    prediction = {"text": "x", "success": success, "partly": "better(score(depth=16), score(depth=8))"}
+    made_up(tmp_path, DOCUMENT | {"prediction": prediction}, without=["depth=8,seed=0"])
+    report(capsys, tmp_path, "--out", tmp_path / "page.md")
+    assert """It holds if one of these holds:
+
+```text
+does not hold: not better(score(depth=16), score(depth=4))
+    better(score(depth=16), score(depth=4)) = yes
+does not hold: iqm(near(depth=4)) < 1
+    iqm(near(depth=4)) = 3.780
+```
+
+It holds in part if:
+
+```text
+not decided: better(score(depth=16), score(depth=8))
+```
+""" in (tmp_path / "page.md").read_text(encoding="utf-8")
 
 
 def test_of_equal_runs_there_are_equal_pages(complete, tmp_path, capsys):
@@ -151,19 +176,32 @@ def test_of_equal_runs_there_are_equal_pages(complete, tmp_path, capsys):
 
 
 def test_markdown_has_short_lines_and_pictures_beside_it(complete, tmp_path, capsys):
-    report(capsys, complete, "--out", tmp_path / "new" / "page.md")
-    text = (tmp_path / "new" / "page.md").read_text(encoding="utf-8")
+    report(capsys, complete, "--out", tmp_path / "new" / "my page.md")
+    text = (tmp_path / "new" / "my page.md").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith(("|", "!["))]
     assert max(map(len, lines)) < 120
     pictures = re.findall(r"!\[.*\]\((.*)\)", text)
     assert len(pictures) == 3
-    assert sorted(path.name for path in (tmp_path / "new" / "page_files").iterdir()) == sorted(
-        name.removeprefix("page_files/") for name in pictures
+    assert sorted(path.name for path in (tmp_path / "new" / "my page_files").iterdir()) == sorted(
+        name.removeprefix("my%20page_files/") for name in pictures
     )
     assert text.startswith("# Does &lt;depth&gt; pay &amp; is it \\| worth \\*it\\*?\n")
     assert "\n**The prediction holds.**\n" in text
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
     assert all(len({line.count("|") for line in table.splitlines()}) == 1 for table in tables)
+
+
+def test_pictures_of_a_page_that_is_replaced_are_removed(complete, tmp_path, capsys):
+    """What is not named as pictures of pages are stays, and so does all beside a page that is new."""
+    beside = tmp_path / "page_files"
+    beside.mkdir()
+    for name in ("2-bars-score.png", "published.png", "mine.png", "2-bars-score.txt"):
+        (beside / name).touch()
+    report(capsys, complete, "--out", tmp_path / "page.md")
+    before = {path.name for path in beside.iterdir()}
+    report(capsys, complete, "--out", tmp_path / "page.md", "--force")
+    assert len(before) == 7
+    assert before - {path.name for path in beside.iterdir()} == {"2-bars-score.png", "published.png"}
 
 
 def test_what_is_missing_is_told(tmp_path, capsys):
@@ -216,6 +254,35 @@ def test_less_distance_is_better(complete, capsys):
     near = text[text.index("near: ") : text.index("arrival: ")]
     assert near.count("better") == 3
     assert "> 400" in text
+
+
+def test_a_page_names_the_command_that_makes_it_again(complete, tmp_path, capsys):
+    """Only the page in the sweep's own folder is replaced without --force."""
+    page = tmp_path / "page.md"
+    for words, path, told in (
+        ((), complete / "report.html", f"report '{complete}'\n"),
+        (("--out", page), page, f"report '{complete}' --out {page}\n"),
+        (("--out", page, "--force"), page, f"report '{complete}' --out {page} --force\n"),
+    ):
+        report(capsys, complete, *words)
+        text = path.read_text(encoding="utf-8")
+        said = (Seen(text).text if path.suffix == ".html" else text).replace(" \\\n ", "")
+        assert f"goalward {told}" in said
+
+
+@pytest.mark.parametrize("full", ["report.html", "page.md", "page_files/1-curves-time_at_goal_fraction.png"])
+def test_a_file_that_cannot_be_written_is_named(complete, tmp_path, capsys, monkeypatch, full):
+    def replace(path, content):
+        if str(path).endswith(full):
+            raise OSError(28, "No space left on device")
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    monkeypatch.setattr(files, "replace", replace)
+    out = () if full == "report.html" else ("--out", tmp_path / "page.md")
+    with pytest.raises(SystemExit) as ended:
+        report(capsys, complete, *out)
+    assert ended.value.code == 1
+    assert f"{full} could not be written: No space left on device" in capsys.readouterr().err
 
 
 def test_other_studies_of_the_same_runs(tmp_path, capsys):
@@ -305,6 +372,8 @@ def test_measures_of_checkpoints_are_taken_once(tmp_path, tmp_path_factory, caps
     assert "looking at depth=2,seed=0" in told.err
     seen = Seen((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert seen.tags.count("figure") == 3
+    assert "corridor: rank correlation with the walking distance" in seen.text
+    assert "of this goal alone; measures of runs are means over all goals" in seen.text
     assert "depth=2,seed=1" in seen.text[seen.text.index("nothing could be measured of their checkpoints") :]
 
     again = evidence.gather(tmp_path, found, lambda name: pytest.fail(f"{name} was loaded again"))
@@ -342,6 +411,15 @@ def test_text_stays_text_in_markdown():
     assert "````text\n```\nx\n````" in text
     assert "<summary>&lt;more&gt;</summary>" in text
     assert "| x\\|y |" in text
+
+
+def test_many_published_curves_are_folded():
+    for name, folded in (("depth_point_u4", False), ("batch", True)):
+        beside = drawn.beside(study.load(name, "smoke"))
+        text, pictures = page.as_markdown(Page("t", (), (Section("s", tuple(beside)),)), "files")
+        assert [picture.name for picture in pictures] == ["published"]
+        assert "](files/published.png)" in text
+        assert ("<details>" in text) is folded
 
 
 def test_commands_are_broken_between_flags():

@@ -38,7 +38,8 @@ def run(args: Args) -> None:
     found = evidence.gather(args.folder, study, lambda name: print(f"looking at {name}", file=sys.stderr))
     measures = results.measure(study, found.rows, found.scalars)
     verdict = results.judge(measures)
-    words = [*([] if args.study is None else ["--study", args.study]), "--out", out]
+    words = [] if args.study is None else ["--study", args.study]
+    words += [] if args.out is None else ["--out", str(args.out), *["--force"] * args.force]
     command = machine.command("report", args.folder, *words)
     composed = report.compose(
         found, measures, verdict,

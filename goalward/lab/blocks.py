@@ -39,7 +39,7 @@ class Fold(NamedTuple):
     """What is shown when it is asked for."""
 
     title: str
-    blocks: tuple["Text | Table | Listing", ...]
+    blocks: tuple["Text | Table | Listing | Picture", ...]
 
 
 Block = Text | Table | Listing | Picture | Fold

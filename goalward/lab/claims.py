@@ -104,9 +104,12 @@ def judge(text: str, lookup: Lookup) -> bool:
     return bool(_evaluate(_parse(text).body, lookup))
 
 
-def plain(text: str) -> str:
-    """A claim as `figures` writes it: on one line, spaced and quoted alike."""
-    return ast.unparse(_parse(text))
+def parts(text: str) -> tuple[str, list[str]]:
+    """How a claim is joined (`and`, `or`, "" where it is one part), and its parts: claims, each on one line."""
+    body = _parse(text).body
+    if isinstance(body, ast.BoolOp):
+        return "and" if isinstance(body.op, ast.And) else "or", [ast.unparse(part) for part in body.values]
+    return "", [ast.unparse(body)]
 
 
 def measures(text: str) -> set[str]:

@@ -10,7 +10,7 @@ from goalward import envs
 from goalward.errors import UserError
 from goalward.lab import statistics
 from goalward.lab.axes import Axis, Trial
-from goalward.lab.blocks import Picture
+from goalward.lab.blocks import Fold, Picture
 from goalward.lab.evidence import Evidence
 from goalward.lab.measured import CLOCKS, METRICS, SHORT, conditions, described, interval, varied
 from goalward.lab.results import Results, arrivals
@@ -25,6 +25,7 @@ from goalward.pictures.maps import Map, Ranks
 
 _NETWORKS = {"actor": "the actor", "phi": "φ, the critic's network of states", "psi": "ψ, that of goals"}
 DRAWS = 1_000  # of the bootstrap of a band: it has an interval at each evaluation
+MOST_BESIDE = 3  # panels of a published figure; a larger one is folded
 NOTHING = Interval(float("nan"), float("nan"), float("nan"))
 
 Drawn = tuple[str, str, Callable[[], Figure]]  # what it shows, the sentence below, and what draws it
@@ -41,15 +42,17 @@ def pictures(evidence: Evidence, results: Results) -> list[Picture]:
     return found
 
 
-def beside(study: Study) -> list[Picture]:
-    """Curves that others published, in one figure; none where the study names none."""
+def beside(study: Study) -> list[Picture | Fold]:
+    """Curves that others published, in one figure, folded where it is large; none where none are named."""
     names = [part.options["curves"] for part in study.published if part.options["curves"]]
     if not names:
         return []
     panels = [published.panel(name) for name in names]
     by = published.curves(names[0]).by
     caption = "Published curves, with axes of their own: other bodies, other physics, other budgets."
-    return [Picture("published", f"Published curves, by {by}", caption, lambda: lines.curves(panels, by))]
+    picture = Picture("published", f"Published curves, by {by}", caption, lambda: lines.curves(panels, by))
+    folded = Fold(f"Published curves, in {len(panels)} panels", (picture,))
+    return [picture if len(panels) <= MOST_BESIDE else folded]
 
 
 def _others(results: Results, part: Part) -> list[dict[str, str]]:
@@ -204,7 +207,11 @@ def _distance_maps(evidence: Evidence, results: Results, part: Part) -> Drawn:
         return maps.distance_maps(maze, figures.farthest_goal(maze), shown)
 
     what = f"Learned distance to the farthest goal of {env}, by {by}"
-    return what, f"{what}, beside the true ones. {_which(by, same)}", draw
+    ranks = (
+        "Above each map are its rank correlations with the walking distance and with the straight line, of "
+        "this goal alone; measures of runs are means over all goals of evaluations."
+    )
+    return what, f"{what}, beside the true ones. {ranks} {_which(by, same)}", draw
 
 
 def _embedding(evidence: Evidence, results: Results, part: Part) -> Drawn:

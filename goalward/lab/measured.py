@@ -25,9 +25,16 @@ METRICS = {
     "time_at_goal_fraction": "time at goal as a share of the episode",
     "final_distance": "distance to the goal at the end",
 }
+UNITS = {
+    "success_rate": "a share of episodes",
+    "final_success": "a share of episodes",
+    "time_at_goal": "steps at the goal",
+    "time_at_goal_fraction": "a share of the episode",
+    "final_distance": "a distance",
+}
 SHORT = MEASURES | {"final_success": "at goal at the end, share", "time_at_goal": "time at goal, steps"}
 CLOCKS = {"updates": "updates", "env_steps": "environment steps"}
-AGAINST = {"walking": "the shortest way to walk", "straight": "the straight line"}
+AGAINST = {"walking": "the walking distance", "straight": "the straight line"}
 
 
 def described(part: Part) -> str:
@@ -45,11 +52,18 @@ def described(part: Part) -> str:
             return f"{clock} until the first evaluation with a {metric} of {bound} {threshold}"
         case "distance_rank":
             other = AGAINST[options["against"]]
-            return f"rank correlation of the learned distance to a goal, from all over the maze, with {other}"
+            what = f"rank correlation with {other} of the learned distance to a goal, from all over the maze"
+            return f"{what}; mean over all goals of evaluations"
         case "effective_rank":
             return "effective rank (participation ratio) of the representations along a way to a goal"
         case _:
             raise AssertionError(part.kind)
+
+
+def unit(part: Part) -> str:
+    """What a score is in, in words."""
+    of_checkpoints = {"distance_rank": "a rank correlation", "effective_rank": "a number of dimensions"}
+    return of_checkpoints[part.kind] if part.kind in of_checkpoints else UNITS[part.options["metric"]]
 
 
 def varied(study: Study) -> list[Axis]:

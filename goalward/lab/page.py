@@ -5,13 +5,12 @@ import html
 import io
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from urllib.parse import quote
 
 from goalward import files
-from goalward.errors import UserError
+from goalward.errors import MachineError, UserError
 from goalward.lab.blocks import Block, Fold, Listing, Page, Picture, Table, Text
 from goalward.pictures.figures import check_new, own_settings
 from goalward.pictures.tables import markdown
@@ -20,6 +19,7 @@ KINDS = (".html", ".md")
 WIDTH = 112  # characters in a line of Markdown, outside of tables
 MOST_PLAIN = 24  # rows of a table; a longer one is folded
 LONG = 60  # characters of a cell that may be broken into lines
+PICTURE = re.compile(r"(\d+-[a-z_]+-.+|published)\.png")  # the names of those that are beside Markdown
 DOTS = 110  # of a picture beside Markdown, an inch
 
 _STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
@@ -33,24 +33,39 @@ def check(path: Path, *, force: bool) -> None:
 
 
 def write(page: Page, path: Path) -> list[Path]:
-    """Write a page as the suffix of its name says; all files, the page first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a page as the suffix of its name says; all files, the page first.
+
+    Pictures of a Markdown page that is replaced are removed, where the new one has none of their name.
+    Raises `MachineError`, naming it, for a file that cannot be written, such as on a full disk.
+    """
     if path.suffix.lower() == ".html":
-        files.replace(path, as_html(page))
+        _put(path, as_html(page))
         return [path]
     folder = path.with_name(f"{path.stem}_files")
+    earlier = [one for one in folder.glob("*.png") if PICTURE.fullmatch(one.name)] if path.exists() else []
     text, pictures = as_markdown(page, folder.name)
-    if pictures:
-        folder.mkdir(exist_ok=True)
-    for picture in pictures:
-        _save(picture.draw(), folder / f"{picture.name}.png")
-    files.replace(path, text)
-    return [path, *(folder / f"{picture.name}.png" for picture in pictures)]
+    drawn = {folder / f"{picture.name}.png": picture for picture in pictures}
+    for place, picture in drawn.items():
+        _put(place, _png(picture))
+    _put(path, text)
+    for place in set(earlier) - drawn.keys():
+        place.unlink(missing_ok=True)
+    return [path, *drawn]
+
+
+def _put(path: Path, content: str | bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(path, content)
+    except OSError as error:
+        raise MachineError(f"{path} could not be written: {error.strerror or error}") from error
 
 
 @own_settings()
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=DOTS, metadata={"Software": None})
+def _png(picture: Picture) -> bytes:
+    data = io.BytesIO()
+    picture.draw().savefig(data, format="png", dpi=DOTS, metadata={"Software": None})
+    return data.getvalue()
 
 
 def as_html(page: Page) -> str:
@@ -131,18 +146,19 @@ def _svg(picture: Picture) -> str:
 
 def as_markdown(page: Page, folder: str) -> tuple[str, list[Picture]]:
     """The page, and the pictures that it expects in a folder beside it."""
-    pictures: list[Picture] = []
-
-    def blocks(given: tuple[Block, ...]) -> Iterator[str]:
-        for block in given:
-            if isinstance(block, Picture):
-                pictures.append(block)
-            yield _markdown(block, folder)
-
-    parts = [f"# {_inline(page.title)}", *blocks(page.lead)]
+    parts = [f"# {_inline(page.title)}", *(_markdown(block, folder) for block in page.lead)]
     for section in page.sections:
-        parts += [f"## {_inline(section.title)}", *blocks(section.blocks)]
-    return "\n\n".join(parts) + "\n", pictures
+        parts += [f"## {_inline(section.title)}", *(_markdown(block, folder) for block in section.blocks)]
+    shown = [*page.lead, *(block for section in page.sections for block in section.blocks)]
+    return "\n\n".join(parts) + "\n", list(_pictures(shown))
+
+
+def _pictures(blocks: Iterable[Block]) -> Iterator[Picture]:
+    for block in blocks:
+        if isinstance(block, Picture):
+            yield block
+        elif isinstance(block, Fold):
+            yield from _pictures(block.blocks)
 
 
 def _markdown(block: Block, folder: str) -> str:
@@ -159,7 +175,7 @@ def _markdown(block: Block, folder: str) -> str:
             fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
             return f"{fence}text\n{text}\n{fence}"
         case Picture(name, alt, caption, _):
-            link = f"({folder}/{name}.png)"
+            link = f"({quote(f'{folder}/{name}.png')})"
             short = textwrap.shorten(_inline(alt), max(20, WIDTH - len(link) - len("![]")), placeholder=" …")
             return f"![{short}]{link}\n\n{_paragraph(_inline(caption))}"
         case Fold(title, blocks):

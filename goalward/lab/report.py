@@ -1,11 +1,10 @@
 """What a report says: what was predicted and measured, what is missing, how it was made."""
 
 import math
-import re
 import statistics
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from goalward import machine
@@ -26,12 +25,13 @@ OUTCOMES = {
     "failure": "The prediction fails",
     "undecided": "Not decided",
 }
+JOINED = {"and": " all of these hold", "or": " one of these holds", "": ""}  # parts of a claim
 PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "mujoco")
 
 
 def compose(
     evidence: Evidence, results: Results, verdict: Verdict | None, *, pictures: Sequence[Picture],
-    beside: Sequence[Picture], command: str,
+    beside: Sequence[Picture | Fold], command: str,
 ) -> Page:  # fmt: skip
     """All that is to be said of a study.
 
@@ -79,18 +79,24 @@ def _prediction(results: Results, verdict: Verdict) -> tuple[Block, ...]:
     ]
     for level, claim in (("It holds", prediction.success), ("It holds in part", prediction.partly)):
         if claim is not None:
-            blocks += [Text(f"{level} if:", "note"), Listing(_annotated(claim, verdict.figures))]
+            joined, parts = claims.parts(claim)
+            lines = tuple(line for part in parts for line in _judged(part, results))
+            blocks += [Text(f"{level} if{JOINED[joined]}:", "note"), Listing(lines)]
     return tuple(blocks)
 
 
-def _annotated(claim: str, figures: Mapping[str, float | bool]) -> tuple[str, ...]:
-    """A claim, a line for each part of it, and behind each of its statistics the value."""
-    text = claims.plain(claim)
+def _judged(claim: str, results: Results) -> Iterator[str]:
+    """Whether a part of a claim holds as a whole and, below it, the value of each of its statistics."""
+    try:
+        holds, figures = claims.judge(claim, results.sample), claims.figures(claim, results.sample)
+    except claims.NotMeasuredError:
+        yield from textwrap.wrap(f"not decided: {claim}", 100, subsequent_indent="  ")
+        return
+    yield from textwrap.wrap(f"{'holds' if holds else 'does not hold'}: {claim}", 100, subsequent_indent="  ")
     for call, value in figures.items():
-        told = ("yes" if value else "no") if isinstance(value, bool) else number(value)
-        text = re.sub(rf"(?<!\w){re.escape(call)}", lambda found, told=told: f"{found[0]} [{told}]", text)
-    parts = re.split(r" (?=(?:and|or) )", text)
-    return tuple(line for part in parts for line in textwrap.wrap(part, 100, subsequent_indent="    "))
+        if call != claim:
+            told = ("yes" if value else "no") if isinstance(value, bool) else number(value)
+            yield f"    {call} = {told}"
 
 
 def _measured(evidence: Evidence, results: Results) -> tuple[Block, ...]:
@@ -159,11 +165,11 @@ def _ours(results: Results, axis: str, labels: Sequence[str]) -> list[tuple[str,
     measure = next((name for name, part in study.measures.items() if not part.is_time), None)
     if measure is None:
         return []
-    rows = []
+    rows, unit = [], measured.unit(study.measures[measure])
     for other in measured.conditions([one for one in measured.varied(study) if one.name != axis]):
         told = "".join(f", {name} {label}" for name, label in other.items())
         runs = [results.of(measure, {**other, axis: label}) for label in labels]
-        rows.append((f"here: IQM of {measure}{told}", *(measured.middle(found) for found in runs)))
+        rows.append((f"here: IQM of {measure}, {unit}{told}", *(measured.middle(found) for found in runs)))
     return rows
 
 

@@ -14,7 +14,8 @@ from goalward.pictures.figures import tidy
 from goalward.pictures.lines import CHANCE, from_zero
 from goalward.pictures.style import Look
 
-SPREAD = 0.5  # of the way to the next place along the axis, over which series and runs are spread
+SPREAD = 0.5  # of the way to the next place along the axis, over which series and runs are spread at most
+APART, BESIDE = 0.03, 0.015  # of the axis: between series of a line figure, and of runs to each side at most
 # A run that never arrived, where it was last seen: hollow, and pointing on.
 MISSED: dict[str, Any] = {"facecolors": "white", "zorder": 3, "s": 34, "linewidths": 1.2}
 
@@ -59,7 +60,7 @@ def line(shown: Sequence[Chart], heading: str = "") -> Figure:
     for one, chart in zip(axes, shown, strict=True):
         at = _numbers(one, chart)
         for i, series in enumerate(chart.series):
-            _draw_line(one, series, looks[series.label], at, _shift(i, len(chart.series), at))
+            _draw_line(one, series, looks[series.label], at, i, len(chart.series))
         if chart.chance is not None:
             one.axhline(chart.chance, **CHANCE)
         one.set(xlabel=chart.x, ylabel=chart.y)
@@ -92,9 +93,10 @@ def bars(shown: Sequence[Chart], heading: str = "") -> Figure:
     return figure
 
 
-def _draw_line(axes: Axes, series: Series, look: Look, at: dict[str, float], shift: float) -> None:
+def _draw_line(axes: Axes, series: Series, look: Look, at: dict[str, float], index: int, number: int) -> None:
     """A line through statistics, whiskers, and a dot for each run."""
-    x = np.array([at[place.label] for place in series.places]) + shift
+    apart, width = _spread(number, at)
+    x = np.array([at[place.label] for place in series.places]) + (index - (number - 1) / 2) * apart
     values = np.array([place.value for place in series.places], float)
     order = np.argsort(x)
     axes.plot(
@@ -105,7 +107,7 @@ def _draw_line(axes: Axes, series: Series, look: Look, at: dict[str, float], shi
         low, high = _whisker(place)
         if low < high:
             axes.plot([middle] * 2, [low, high], color=look.colour, linewidth=2, zorder=3)
-        spots, missed = _spots(place, middle, _gap(at) * SPREAD / 3)
+        spots, missed = _spots(place, middle, width)
         axes.scatter(spots, place.runs, color=look.colour, alpha=0.45, s=18, linewidths=0, zorder=2)
         axes.scatter(missed, place.missed, marker="^", edgecolors=look.colour, **MISSED)
 
@@ -164,9 +166,11 @@ def _gap(at: dict[str, float]) -> float:
     return float(np.diff(places).min()) if len(places) > 1 else 1.0
 
 
-def _shift(index: int, number: int, at: dict[str, float]) -> float:
-    """How far a series stands beside its places, so that none hides another."""
-    return (index - (number - 1) / 2) / number * _gap(at) * SPREAD if number > 1 else 0.0
+def _spread(number: int, at: dict[str, float]) -> tuple[float, float]:
+    """How far series stand apart, and runs to each side of theirs: little, so that x can be read."""
+    whole = float(np.ptp(list(at.values()))) if len(at) > 1 else 1.0
+    room = _gap(at) * SPREAD / max(number, 1)
+    return min(whole * APART, room), min(whole * BESIDE, room * 0.4)
 
 
 def _spots(place: Place, middle: float, width: float) -> tuple[np.ndarray, np.ndarray]:

@@ -73,16 +73,16 @@ def distance_maps(maze: Maze, goal_cell: np.ndarray, maps: Sequence[Map]) -> Fig
     """The way and the straight line to a goal, then what was learned; every panel has its own scale."""
     figure, axes = style.panels(len(maps) + 2, COLUMNS)
     rows, columns = maze.walls.shape
-    figure.set_size_inches(2.4 * COLUMNS, -(-len(axes) // COLUMNS) * (2.25 * rows / columns + 0.5) + 1.0)
+    figure.set_size_inches(2.4 * COLUMNS, -(-len(axes) // COLUMNS) * (2.25 * rows / columns + 0.5) + 1.3)
     walking, straight = true_distances(maze, goal_cell)
     shown = [("walking distance", walking), ("straight line", straight)]
     shown += [
-        (f"{one.title}\nway {one.ranks.walking:.2f}, line {one.ranks.straight:.2f}", one.learned)
+        (f"{one.title}\nwalking {one.ranks.walking:.2f}, straight {one.ranks.straight:.2f}", one.learned)
         for one in maps
     ]
     for panel, (title, values) in zip(axes, shown, strict=True):
         paint(panel, maze, values, goal_cell)
-        panel.set_title(title, fontsize=11)
+        panel.set_title(title, fontsize=10)
     marks: dict[str, Any] = {"linestyle": "", "markeredgecolor": "white"}
     handles = [
         Line2D([], [], marker="*", color=GOAL, markersize=14, label="goal", **marks),
@@ -90,6 +90,6 @@ def distance_maps(maze: Maze, goal_cell: np.ndarray, maps: Sequence[Map]) -> Fig
     ]
     style.legend(
         figure, handles, "light: near; dark: far; each map has its own scale\n"
-        "rank correlation with the way, and with the straight line",
+        "above: rank correlation, of this goal alone, with\nthe walking distance and with the straight line",
     )  # fmt: skip
     return figure
