@@ -73,9 +73,8 @@ def run(args: Args) -> None:
         with folders.hold(folder):
             folders.check(folder, study, trials)
             looks = f", which looks at runs of {study.of}" if study.of != study.name else ""
-            print(
-                f"{study.name}{looks}: {display.counted(len(trials), 'run')} at scale {study.scale}, in {folder}"
-            )
+            number = display.counted(len(trials), "run")
+            print(f"{study.name}{looks}: {number} at scale {study.scale}, in {folder}")
             launcher, needs, room = _places(args, folder, folders.missing(folder, trials))
             cores = max((given.cores for given in needs.values()), default=1)
             threads = folders.threads(folder) or cores
