@@ -197,7 +197,7 @@ def print_costs(costs: Sequence[Cost], number: int, slots: Sequence[Slot], room:
     screen.print(
         f"{len(costs)} of {number} runs: {_length(total)} of training in all; {len(slots)} side by side, "
         f"{counted(cores, 'core')} each: about {_length(together)}",
-        f"times are from short measurements of {counted(measured, 'setting')} here, where it is as busy as now; "
+        f"times are from short measurements of {counted(measured, 'setting')} on a machine as busy as now; "
         "seeds share them",
         "memory is an upper estimate" + ("" if room is None else f"; {room / 1e9:.2f} GB may be used"),
         sep="\n",
