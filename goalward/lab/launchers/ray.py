@@ -16,6 +16,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
 from multiprocessing.connection import Connection, Pipe
 from typing import IO, Any
@@ -166,8 +167,7 @@ def drive(descriptor: int, address: str) -> None:
 
 
 def _connect(address: str) -> Any:
-    import ray  # pyright: ignore[reportMissingImports]
-
+    ray: Any = import_module("ray")
     logging.getLogger("ray").setLevel(logging.ERROR)  # its last words are to be an error
     options = {}
     if address == NEW:
