@@ -282,7 +282,7 @@ def test_what_people_are_told_to_type_works(monkeypatch, capsys, trained):
     assert "goalward.train.reproduce" in functions
     for function in functions:
         assert callable(eval(function, {"goalward": goalward}))
-    installs = {found for text in texts for found in re.findall(r"pip install ([\w-]+)", text)}
+    installs = {found for text in texts for found in re.findall(r"pip install (\w[\w-]*)", text)}
     assert installs == {"imageio-ffmpeg"}, "a package of that name is in the registry"
 
 
