@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from goalward import envs, presets
@@ -34,6 +34,13 @@ class Axis(NamedTuple):
     def labels(self) -> list[str]:
         """Labels of all points."""
         return [point.label for point in self.points]
+
+
+def conditions(axes: Iterable[Axis]) -> list[dict[str, str]]:
+    """All combinations of labels, by axis."""
+    axes = list(axes)
+    combinations = itertools.product(*(axis.labels for axis in axes))
+    return [dict(zip((axis.name for axis in axes), labels, strict=True)) for labels in combinations]
 
 
 class Trial(NamedTuple):

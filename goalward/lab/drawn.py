@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from goalward import envs
 from goalward.errors import UserError
 from goalward.lab import statistics
-from goalward.lab.axes import Axis, Trial
+from goalward.lab.axes import Axis, Trial, conditions
 from goalward.lab.blocks import Fold, Picture
 from goalward.lab.evidence import Evidence
-from goalward.lab.measured import CLOCKS, METRICS, SHORT, conditions, described, interval, varied
+from goalward.lab.measured import CLOCKS, METRICS, SHORT, described, interval, varied
 from goalward.lab.results import Results, arrivals
 from goalward.lab.statistics import Interval
 from goalward.lab.study import Part, Study
@@ -74,16 +74,6 @@ def _points(axis: Axis) -> list[dict[str, str]]:
     return [{axis.name: label} for label in axis.labels] or [{}]
 
 
-def _trials(evidence: Evidence, labels: Mapping[str, str]) -> list[Trial]:
-    return [trial for trial in evidence.done if labels.items() <= trial.labels.items()]
-
-
-def _chance(evidence: Evidence, labels: Mapping[str, str], metric: str | None) -> float | None:
-    rows = [evidence.rows[trial.name][-1] for trial in _trials(evidence, labels)]
-    found = [row[f"random_{metric}"] for row in rows if f"random_{metric}" in row]
-    return float(np.mean(found)) if found else None
-
-
 def _curves(evidence: Evidence, results: Results, part: Part) -> Drawn:
     metric, clock, by = (part.options[name] for name in ("metric", "clock", "by"))
 
@@ -93,7 +83,7 @@ def _curves(evidence: Evidence, results: Results, part: Part) -> Drawn:
             points = _points(_axis(results, by))
             groups = [_group(evidence, other | point, point[by], metric, clock) for point in points]
             groups = [group for group in groups if len(np.asarray(group.clock))]
-            chance = _chance(evidence, other, metric)
+            chance = evidence.chance(other, metric)
             shown.append(Panel(_title(other), CLOCKS[clock], SHORT[metric], groups, chance))
         return lines.curves(shown, by)
 
@@ -105,7 +95,7 @@ def _curves(evidence: Evidence, results: Results, part: Part) -> Drawn:
 def _group(evidence: Evidence, labels: Mapping[str, str], label: str, metric: str, clock: str) -> Group:
     """Runs of these labels, and their IQM with its interval up to where all have come."""
     runs = []
-    for trial in _trials(evidence, labels):
+    for trial in evidence.having(labels):
         rows = evidence.rows[trial.name]
         runs.append(([row[clock] for row in rows], [row[metric] for row in rows]))
     shared = min((len(values) for _, values in runs), default=0)
@@ -125,7 +115,7 @@ def _chart(results: Results, evidence: Evidence, part: Part, other: Mapping[str,
         labels = [{**other, **point, x: label} for label in results.study.axis(x).labels]
         places = [place(chosen[x], results.of(measure, chosen)) for chosen in labels]
         series.append(Series(point.get(by, ""), places))
-    chance = None if measured.is_time else _chance(evidence, other, measured.options.get("metric"))
+    chance = None if measured.is_time else evidence.chance(other, measured.options.get("metric"))
     y = f"{measure}, {CLOCKS[measured.options['clock']]}" if measured.is_time else measure
     return Chart(_title(other), x, y, series, chance, part.options.get("log", False))
 
@@ -234,7 +224,7 @@ def _typical(
     """Of the runs of each point of an axis the one in the middle, the lower one of two; NaN comes last."""
     chosen = {}
     for label in results.study.axis(by).labels:
-        seen = [trial for trial in _trials(evidence, {by: label}) if trial.name in evidence.looks]
+        seen = [trial for trial in evidence.having({by: label}) if trial.name in evidence.looks]
         seen.sort(key=lambda trial: np.nan_to_num(float(key(evidence.looks[trial.name])), nan=np.inf))
         if seen:
             chosen[label] = seen[(len(seen) - 1) // 2]
@@ -262,7 +252,7 @@ def _last_norms(evidence: Evidence, labels: Mapping[str, str], network: str) -> 
     """Means over runs of what the last row says of each block; empty where it says nothing."""
     found = {}
     for name in blocks.SHOWN:
-        rows = [evidence.rows[trial.name][-1].get(f"{network}_{name}") for trial in _trials(evidence, labels)]
+        rows = [evidence.rows[trial.name][-1].get(f"{network}_{name}") for trial in evidence.having(labels)]
         given = [row for row in rows if isinstance(row, list) and row]
         alike = [row for row in given if len(row) == len(given[0])]
         found[f"{network}_{name}"] = np.mean(alike, axis=0) if alike else np.zeros(0)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from goalward import runs
 from goalward.errors import UserError
 from goalward.lab import folder as folders
@@ -31,6 +33,16 @@ class Evidence(NamedTuple):
     def done(self) -> list[Trial]:
         """Trials that count: they are done, and what their files say is what the study asks for."""
         return [trial for trial in self.study.trials if trial.name in self.rows]
+
+    def having(self, labels: Mapping[str, str]) -> list[Trial]:
+        """Trials that count and have these labels."""
+        return [trial for trial in self.study.having(labels) if trial.name in self.rows]
+
+    def chance(self, labels: Mapping[str, str], metric: str | None) -> float | None:
+        """What random actions achieve, mean over the runs of these labels; None where it is not recorded."""
+        rows = [self.rows[trial.name][-1] for trial in self.having(labels)]
+        found = [row[f"random_{metric}"] for row in rows if f"random_{metric}" in row]
+        return float(np.mean(found)) if found else None
 
     @property
     def scalars(self) -> dict[str, dict[str, float]]:

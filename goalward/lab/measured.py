@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from goalward.lab import claims, statistics
-from goalward.lab.axes import Axis
+from goalward.lab.axes import Axis, conditions
 from goalward.lab.blocks import Table
 from goalward.lab.claims import NotMeasuredError, Sample
 from goalward.lab.evidence import Evidence
@@ -71,29 +71,22 @@ def varied(study: Study) -> list[Axis]:
     return [axis for axis in study.axes if axis.name != "seed" and len(axis.points) > 1]
 
 
-def conditions(axes: Sequence[Axis]) -> list[dict[str, str]]:
-    """All combinations of labels, by axis."""
-    combinations = itertools.product(*(axis.labels for axis in axes))
-    return [dict(zip((axis.name for axis in axes), labels, strict=True)) for labels in combinations]
-
-
 def of_seeds(results: Results, measure: str, labels: Mapping[str, str]) -> list[Any]:
     """A measure of each run of these labels, None for one that is missing."""
-    trials = [trial for trial in results.study.trials if labels.items() <= trial.labels.items()]
-    return [results.values[measure].get(trial.name) for trial in trials]
+    return [results.values[measure].get(trial.name) for trial in results.study.having(labels)]
 
 
 def table(evidence: Evidence, results: Results, measure: str) -> Table:
     """A row for each combination of labels: how many runs, what is said of them together, and each of them."""
     axes, part, rows = varied(results.study), results.study.measures[measure], []
-    random = f"random_{part.options.get('metric')}"
-    recorded = not part.is_time and any(random in found[-1] for found in evidence.rows.values())
+    metric = part.options.get("metric")
+    recorded = not part.is_time and evidence.chance({}, metric) is not None
     for labels in conditions(axes):
         values = of_seeds(results, measure, labels)
         there = [value for value in values if value is not None]
         runs = str(len(there)) if len(there) == len(values) else f"{len(there)} of {len(values)}"
         together = _of_times(there) if part.is_time else [iqm(there)]
-        chance = [_chance(evidence, labels, random)] if recorded else []
+        chance = [_chance(evidence, labels, metric)] if recorded else []
         seeds = "; ".join("–" if value is None else _one(value) for value in values)
         rows.append((*labels.values(), runs, *together, *chance, seeds))
     heads = ["arrived", "median"] if part.is_time else ["IQM"]
@@ -129,10 +122,9 @@ def _one(value: float | Time) -> str:
     return number(value)
 
 
-def _chance(evidence: Evidence, labels: Mapping[str, str], random: str) -> str:
-    rows = [evidence.rows[trial.name][-1] for trial in evidence.done if labels.items() <= trial.labels.items()]
-    found = [row[random] for row in rows if random in row]
-    return number(float(np.mean(found))) if found else "–"
+def _chance(evidence: Evidence, labels: Mapping[str, str], metric: str | None) -> str:
+    found = evidence.chance(labels, metric)
+    return "–" if found is None else number(found)
 
 
 def compared(study: Study) -> list[Axis]:

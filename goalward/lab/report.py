@@ -11,6 +11,7 @@ from goalward import machine
 from goalward.lab import claims, measured
 from goalward.lab import folder as folders
 from goalward.lab import study as studies
+from goalward.lab.axes import conditions
 from goalward.lab.blocks import Block, Fold, Listing, Page, Picture, Section, Table, Text
 from goalward.lab.evidence import Evidence
 from goalward.lab.measured import number
@@ -166,7 +167,7 @@ def _ours(results: Results, axis: str, labels: Sequence[str]) -> list[tuple[str,
     if measure is None:
         return []
     rows, unit = [], measured.unit(study.measures[measure])
-    for other in measured.conditions([one for one in measured.varied(study) if one.name != axis]):
+    for other in conditions([one for one in measured.varied(study) if one.name != axis]):
         told = "".join(f", {name} {label}" for name, label in other.items())
         runs = [results.of(measure, {**other, axis: label}) for label in labels]
         rows.append((f"here: IQM of {measure}, {unit}{told}", *(measured.middle(found) for found in runs)))

@@ -1,12 +1,12 @@
 """What a study measured of its finished runs, and what that says of its prediction."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from goalward.lab import claims, statistics
+from goalward.lab.axes import conditions
 from goalward.lab.study import Part, Study
 
 Row = Mapping[str, Any]  # an evaluation, as in metrics.jsonl
@@ -28,17 +28,16 @@ class Results(NamedTuple):
     def of(self, measure: str, labels: Mapping[str, str]) -> list[float | Time]:
         """One measure of all runs there are that have these labels."""
         found = self.values[measure]
-        names = [trial.name for trial in self.study.trials if labels.items() <= trial.labels.items()]
-        return [found[name] for name in names if name in found]
+        return [found[trial.name] for trial in self.study.having(labels) if trial.name in found]
 
     def sample(self, measure: str, labels: Mapping[str, str]) -> claims.Sample:
         """The runs of these labels, as claims see them. Raises `NotMeasuredError` where one is missing."""
         part = self.study.measures[measure]
         free = [axis for axis in self.study.axes if axis.name not in labels and axis.name != "seed"]
         tasks = []
-        for task in itertools.product(*(axis.labels for axis in free)):
-            chosen = dict(labels) | dict(zip((axis.name for axis in free), task, strict=True))
-            expected = sum(chosen.items() <= trial.labels.items() for trial in self.study.trials)
+        for task in conditions(free):
+            chosen = {**labels, **task}
+            expected = len(self.study.having(chosen))
             runs = self.of(measure, chosen)
             if len(runs) < expected:
                 where = ", ".join(f"{name}={label}" for name, label in chosen.items())

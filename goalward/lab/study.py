@@ -91,6 +91,10 @@ class Study(NamedTuple):
         """The axis of this name."""
         return next(axis for axis in self.axes if axis.name == name)
 
+    def having(self, labels: Mapping[str, str]) -> list[Trial]:
+        """The trials that have these labels, by axis."""
+        return [trial for trial in self.trials if labels.items() <= trial.labels.items()]
+
 
 def shipped() -> list[str]:
     """Names of the studies of the package."""
