@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from goalward.types import Metrics
 
@@ -103,6 +103,11 @@ OBJECTIVES: dict[str, ObjectiveFn] = {
 def logsumexp_penalty(logits: Float[Array, "B B"]) -> Float[Array, ""]:
     """mean_i (logsumexp_j f_ij)², which holds the free additive constant of InfoNCE in place."""
     return jnp.mean(jax.nn.logsumexp(logits, axis=1) ** 2)
+
+
+def masked_mean(values: Float[Array, "*n"], mask: Bool[Array, "*n"]) -> Float[Array, ""]:
+    """Mean where `mask` holds, 0 where it holds nowhere."""
+    return jnp.sum(jnp.where(mask, values, 0.0)) / jnp.maximum(jnp.sum(mask, dtype=jnp.float32), 1)
 
 
 def contrastive_metrics(logits: Float[Array, "B B"]) -> Metrics:

@@ -10,6 +10,7 @@ from goalward.losses import (
     actor_loss,
     contrastive_metrics,
     logsumexp_penalty,
+    masked_mean,
     temperature_loss,
 )
 
@@ -235,3 +236,10 @@ def test_temperature_falls_while_entropy_is_above_its_target(entropy, target):
     assert np.sign(by_log_alpha) == np.sign(entropy - target)  # descent moves log α the other way
     assert by_log_alpha == pytest.approx(np.exp(0.3) * (entropy - target), rel=1e-5)
     assert by_entropy == 0  # the policy is not trained by this loss
+
+
+def test_masked_mean_is_of_what_is_left_and_zero_of_nothing():
+    values, mask = jnp.array([1.0, jnp.nan, 5.0]), jnp.array([True, False, True])
+    assert masked_mean(values, mask) == 3
+    assert masked_mean(values, jnp.zeros(3, bool)) == 0
+    np.testing.assert_array_equal(jax.grad(masked_mean)(values, mask), [0.5, 0, 0.5])
