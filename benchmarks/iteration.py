@@ -102,11 +102,11 @@ def filled(experiment: train.Experiment) -> train.Run:
     run = train.init(experiment)
     collect = compiled(experiment.env, collector(experiment.env, experiment.agent.act, True))
     keys = jax.random.split(jax.random.key(0), experiment.config.steps_per_iteration)
-    worlds, chunk = collect(run.agent, run.worlds, keys)
+    worlds, _, rows = collect(run.agent, run.worlds, (), keys)
     insert = jax.jit(replay.insert, donate_argnums=0)
     experience = run.replay
     for _ in range(-(-experiment.config.buffer_rows // experiment.config.steps_per_iteration)):
-        experience = insert(experience, chunk)
+        experience = insert(experience, rows)
     return run._replace(worlds=worlds, replay=experience)
 
 
@@ -125,11 +125,11 @@ def measure_method(
     keys = jax.random.split(jax.random.key(1), experiment.config.steps_per_iteration)
     insert, sample = jax.jit(method.insert, donate_argnums=0), jax.jit(method.sample)
     key = jax.random.key(2)
-    _, chunk = collect(agent, worlds, keys)
+    _, _, chunk = collect(agent, worlds, (), keys)
     rows = jax.block_until_ready(insert(rows, chunk))
     learn = jax.jit(method.learn, donate_argnums=0).lower(agent, rows, key).compile()
     found = {
-        "collect_s": best_seconds(lambda: collect(agent, worlds, keys), 2),
+        "collect_s": best_seconds(lambda: collect(agent, worlds, (), keys), 2),
         "sample_s": best_seconds(lambda: sample(rows, key), 1),
     }
     begun = time.perf_counter()
@@ -137,7 +137,7 @@ def measure_method(
     found["insert_s"] = time.perf_counter() - begun
 
     def iteration() -> Any:
-        new_worlds, chunk = collect(agent, worlds, keys)
+        new_worlds, _, chunk = collect(agent, worlds, (), keys)
         return new_worlds, learn(agent, insert(rows, chunk), key)
 
     return found | {"iteration_s": seconds(iteration)}

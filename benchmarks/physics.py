@@ -68,12 +68,12 @@ def measure(name: str, args: Args) -> dict[str, float]:
     state = agent.init(jax.random.key(0))
     keys = jax.random.split(jax.random.key(1), args.steps)
     worlds = starter(experiment.env)(jax.random.split(jax.random.key(2), args.num_envs))
-    worlds, _ = jax.block_until_ready(collect(state, worlds, keys))
+    worlds, *_ = jax.block_until_ready(collect(state, worlds, (), keys))
     collects, raws, physics = [], [], []
     for _ in range(args.turns):
         twice.raw, twice.setting, TimedBatch.seconds = 0.0, 0.0, 0.0
         begun = time.perf_counter()
-        worlds, _ = jax.block_until_ready(collect(state, worlds, keys))
+        worlds, *_ = jax.block_until_ready(collect(state, worlds, (), keys))
         collects.append(time.perf_counter() - begun - twice.raw - twice.setting)
         raws.append(twice.raw)
         physics.append(TimedBatch.seconds)

@@ -34,7 +34,7 @@ class Looker(NamedTuple):
     """Compiled once for an environment: starts worlds, and takes random actions in them."""
 
     start: Callable[[Array], core.Worlds]
-    collect: Callable[[Any, core.Worlds, Array], tuple[core.Worlds, Trajectory]]
+    collect: Callable[[Any, core.Worlds, Any, Array], tuple[core.Worlds, Any, Trajectory]]
 
 
 class Look(NamedTuple):
@@ -103,8 +103,8 @@ def _start(looker: Looker, worlds: int, seed: int) -> core.Worlds:
 
 def _look(looker: Looker, worlds: int, half: int, seed: int) -> Look:
     early, late = _keys(half, seed)
-    middle, first = looker.collect(None, _start(looker, worlds, seed), early)
-    end, second = looker.collect(None, middle, late)
+    middle, _, first = looker.collect(None, _start(looker, worlds, seed), (), early)
+    end, _, second = looker.collect(None, middle, (), late)
     both = jax.tree.map(lambda a, b: np.concatenate([np.asarray(a), np.asarray(b)]), first, second)
     return Look(both, middle, end)
 
@@ -204,9 +204,9 @@ def _repeats(looker: Looker, look: Look, worlds: int, half: int, seed: int) -> l
         problems.append("the same key gives other rows")
     early, late = _keys(half, seed)
     taken_out = jax.tree.map(_to_host, look.middle)
-    looker.collect(None, _start(looker, worlds, seed + 1), early)
+    looker.collect(None, _start(looker, worlds, seed + 1), (), early)
     put_back = jax.tree.map(_to_device, taken_out, look.middle)
-    if not _equal(looker.collect(None, put_back, late)[0], look.end):
+    if not _equal(looker.collect(None, put_back, (), late)[0], look.end):
         problems.append("a state that is taken out and put back does not go on in the same way")
     return problems
 

@@ -9,13 +9,8 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from goalward.envs import core
-from goalward.rollout import starter, unroller
+from goalward.rollout import Act, nothing_pending, starter, unroller
 from goalward.types import EnvSpec
-
-# (context, obs (M, D), goal (M, G), t) -> action (M, A) of step t; the context is what changes between calls,
-# such as the agent
-Policy = Callable[[Any, Array, Array, Array], Array]
-
 
 # Above so many different goals, a table by goal tells nobody anything.
 MOST_GOALS = 64
@@ -39,11 +34,12 @@ def most_episodes(spec: EnvSpec) -> int:
 
 
 def episode_runner(
-    env: core.Env, policy: Policy, *, record: bool = False
+    env: core.Env, act: Act, *, record: bool = False, chunk: int = 1
 ) -> Callable[[Any, Key[Array, " M"]], tuple[Episodes, Any]]:
     """Make the function of (context, keys (M,)) that runs one episode per key to its time limit.
 
-    Gives the episodes and, with `record`, the state and observations after each step, leaves (K, M, …).
+    `act` is given the number of the step, and gives `chunk` actions at a time. The function gives the episodes
+    and, with `record`, the state and observations after each step, leaves (K, M, …).
     A world that terminates early stays where it ended and is at no goal from then on. Pure JAX without
     an engine.
     """
@@ -55,8 +51,8 @@ def episode_runner(
         at_goal = spec.success(spec.achieved(obs), worlds.goal) & (worlds.steps == t)
         return at_goal, (worlds.state, obs) if record else ()
 
-    def turn(context: Any, worlds: core.Worlds, t: Array) -> tuple[core.Order, Any]:
-        action = policy(context, core.observe(env, worlds), worlds.goal, t)
+    def turn(worlds: core.Worlds, obs: Array, action: Array, t: Array) -> tuple[core.Order, Any]:
+        del obs
         return core.order_once(env, worlds, action), look(worlds, t)
 
     def sum_up(worlds: core.Worlds, looks: Any) -> tuple[Episodes, Any]:
@@ -66,11 +62,13 @@ def episode_runner(
         time_at_goal = jnp.sum(at_goal, axis=0, dtype=jnp.int32)
         return Episodes(worlds.goal, time_at_goal, time_at_goal > 0, at_goal[-1], distance), seen
 
-    start, unroll = starter(env), unroller(env, turn)
+    start, unroll = starter(env), unroller(env, act, chunk, turn)
     sum_up = jax.jit(sum_up) if env.engine else sum_up
 
     def run(context: Any, keys: Key[Array, " M"]) -> tuple[Episodes, Any]:
-        return sum_up(*unroll(context, start(keys), jnp.arange(spec.episode_length)))
+        pending = nothing_pending(env, keys.shape[0], chunk)
+        worlds, _, looks = unroll(context, start(keys), pending, jnp.arange(spec.episode_length))
+        return sum_up(worlds, looks)
 
     return run
 

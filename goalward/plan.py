@@ -109,11 +109,11 @@ def plan(config: TrainConfig) -> Plan:
 def most_memory(experiment: train.Experiment) -> Memory:
     """As `state_memory`, with an upper estimate of activations; nothing is computed, compiled or allocated."""
     memory, config = state_memory(experiment), experiment.config
-    chunk = memory.replay // config.buffer_rows * config.steps_per_iteration
+    collected = memory.replay // config.buffer_rows * config.steps_per_iteration
     # Of a collector and a learner XLA keeps what both need at a time; `weights` are those of both.
     others = sum(most_activations(half, 0) for half in agents.halves(config)[1:])
     activations = most_activations(agents.halves(config)[0], memory.weights) + others
-    return memory._replace(activations=activations + 2 * chunk)
+    return memory._replace(activations=activations + 2 * collected)
 
 
 def most_activations(config: TrainConfig, weights: int) -> int:
@@ -149,7 +149,7 @@ def state_memory(experiment: train.Experiment) -> Memory:
         weights=weights,
         optimiser=_count(run.agent, _nbytes) - weights,
         replay=_count(run.replay, _nbytes),
-        worlds=_count(run.worlds, _nbytes),
+        worlds=_count((run.worlds, run.pending), _nbytes),
         activations=0,
         free=free_memory(),
     )

@@ -1,7 +1,7 @@
 """Run all worlds over time: one compiled scan, or a loop around an engine that lives outside of JAX."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +10,30 @@ from jaxtyping import Array, Key, PRNGKeyArray
 from goalward.envs import core
 from goalward.types import Trajectory
 
-# (context, obs (N, D), goal (N, G), key) -> action (N, A); the context is what changes between calls, the agent
-Act = Callable[[Any, Array, Array, PRNGKeyArray], Array]
-# (context, worlds, one of the inputs) -> (what the worlds do next, what is recorded of them now)
-Turn = Callable[[Any, core.Worlds, Any], tuple[core.Order, Any]]
-# (context, worlds, inputs (T, …)) -> (worlds after T steps, records (T, …))
-Unroll = Callable[[Any, core.Worlds, Any], tuple[core.Worlds, Any]]
+# (context, obs (N, D), goal (N, G), one of the inputs) -> a chunk of H actions, one after the other, (N, H·A).
+# The context is what changes between calls, the agent; the input is a key, or what else there is for each step.
+Act = Callable[[Any, Array, Array, Any], Array]
+# (worlds, obs (N, D), action (N, A), one of the inputs) -> (what worlds do next, what is recorded of them now)
+Turn = Callable[[core.Worlds, Array, Array, Any], tuple[core.Order, Any]]
+# (context, worlds, pending, inputs (T, …)) -> (worlds and what is pending after T steps, records (T, …))
+Unroll = Callable[[Any, core.Worlds, Any, Any], tuple[core.Worlds, Any, Any]]
+
+
+class Pending(NamedTuple):
+    """The chunks of H actions that worlds are in the midst of, leaves (N, …).
+
+    With H = 1 nothing is ever pending, and `()` stands in its place: it takes part in no program or file.
+    """
+
+    actions: Array  # (N, H·A) of the whole chunk, one after the other
+    taken: Array  # (N,) int32, how many of them
+
+
+def nothing_pending(env: core.Env, worlds: int, chunk: int) -> Pending | tuple[()]:
+    """What is pending in so many worlds before their first step."""
+    if chunk == 1:
+        return ()
+    return Pending(jnp.zeros((worlds, chunk * env.spec.action_dim)), jnp.zeros(worlds, jnp.int32))
 
 
 def compiled(env: core.Env, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
@@ -43,66 +61,110 @@ def starter(env: core.Env) -> Callable[[Key[Array, " N"]], core.Worlds]:
     return start
 
 
-def unroller(env: core.Env, turn: Turn, steps_per_goal: int | None = None) -> Unroll:
-    """Make the function that takes turns over time: pure JAX, or a loop around the engine."""
+def one_by_one(act: Act, chunk: int) -> Callable[..., tuple[Array, Any]]:
+    """Make the function of (context, worlds, pending, obs, input) that gives each world's next action, (N, A).
+
+    A world needs a new chunk at the first step of an episode, and where all of its last one is taken; `act` is
+    computed in steps in which any world does. A goal that moves within a chunk is heeded by the next one.
+    """
+
+    def only(context: Any, worlds: core.Worlds, pending: tuple[()], obs: Array, one: Any) -> tuple[Array, Any]:
+        return act(context, obs, worlds.goal, one), pending
+
+    def following(
+        context: Any, worlds: core.Worlds, pending: Pending, obs: Array, one: Any
+    ) -> tuple[Array, Any]:
+        due = (worlds.steps == 0) | (pending.taken >= chunk)
+
+        def renew() -> Pending:
+            new = Pending(act(context, obs, worlds.goal, one), jnp.zeros_like(pending.taken))
+            return core.select(due, new, pending)
+
+        actions, taken = jax.lax.cond(jnp.any(due), renew, lambda: pending)
+        each = actions.reshape(actions.shape[0], chunk, -1)
+        action = jnp.take_along_axis(each, taken[:, None, None], axis=1)[:, 0]
+        return action, Pending(actions, taken + 1)
+
+    return only if chunk == 1 else following
+
+
+def unroller(env: core.Env, act: Act, chunk: int, turn: Turn, steps_per_goal: int | None = None) -> Unroll:
+    """Make the function that acts over time, in chunks: pure JAX, or a loop around the engine."""
+    choose = one_by_one(act, chunk)
+
+    def decide(context: Any, worlds: core.Worlds, pending: Any, one: Any) -> tuple[core.Order, Any, Any]:
+        obs = core.observe(env, worlds)
+        action, pending = choose(context, worlds, pending, obs, one)
+        order, record = turn(worlds, obs, action, one)
+        return order, pending, record
 
     def settle(worlds: core.Worlds, order: core.Order, state: Any) -> core.Worlds:
         return core.settle(env, worlds, order, state, steps_per_goal)
 
-    def scan(context: Any, worlds: core.Worlds, inputs: Any) -> tuple[core.Worlds, Any]:
-        def step(worlds: core.Worlds, one: Any) -> tuple[core.Worlds, Any]:
-            order, record = turn(context, worlds, one)
-            return settle(worlds, order, core.simulate(env, worlds.state, order)), record
+    def scan(context: Any, worlds: core.Worlds, pending: Any, inputs: Any) -> tuple[core.Worlds, Any, Any]:
+        def step(carry: tuple[core.Worlds, Any], one: Any) -> tuple[tuple[core.Worlds, Any], Any]:
+            worlds, pending = carry
+            order, pending, record = decide(context, worlds, pending, one)
+            return (settle(worlds, order, core.simulate(env, worlds.state, order)), pending), record
 
-        return jax.lax.scan(step, worlds, inputs)
+        carry, records = jax.lax.scan(step, (worlds, pending), inputs)
+        return *carry, records
 
-    return _host_loop(env, turn, settle) if env.engine else scan
+    return _host_loop(env, decide, settle) if env.engine else scan
 
 
-def _host_loop(env: core.Env, turn: Turn, settle: Callable[..., core.Worlds]) -> Unroll:
+def _host_loop(
+    env: core.Env, decide: Callable[..., tuple[core.Order, Any, Any]], settle: Callable[..., core.Worlds]
+) -> Unroll:
     """Python is at work once a step for all worlds; records are written in place, on the agent's device."""
 
     def one_of(inputs: Any, t: Array) -> Any:
         return jax.tree.map(lambda leaf: leaf[t], inputs)
 
     @jax.jit
-    def records_for(context: Any, worlds: core.Worlds, inputs: Any) -> Any:
+    def records_for(context: Any, worlds: core.Worlds, pending: Any, inputs: Any) -> Any:
         steps = jax.tree.leaves(inputs)[0].shape[0]
-        record = jax.eval_shape(lambda: turn(context, worlds, one_of(inputs, jnp.int32(0)))[1])
+        record = jax.eval_shape(lambda: decide(context, worlds, pending, one_of(inputs, jnp.int32(0)))[2])
         return jax.tree.map(lambda leaf: jnp.zeros((steps, *leaf.shape), leaf.dtype), record)
 
-    def take(context: Any, worlds: core.Worlds, inputs: Any, records: Any, t: Array) -> tuple[core.Order, Any]:
-        order, record = turn(context, worlds, one_of(inputs, t))
-        return order, jax.tree.map(lambda all, new: all.at[t].set(new), records, record)
+    def take(
+        context: Any, worlds: core.Worlds, pending: Any, inputs: Any, records: Any, t: Array
+    ) -> tuple[core.Order, Any, Any]:
+        order, pending, record = decide(context, worlds, pending, one_of(inputs, t))
+        return order, pending, jax.tree.map(lambda all, new: all.at[t].set(new), records, record)
 
     def settle_all_but_state(worlds: core.Worlds, order: core.Order, state: Any) -> core.Worlds:
         return settle(worlds, order, state)._replace(state=())
 
-    take, settle_rest = jax.jit(take, donate_argnums=3), jax.jit(settle_all_but_state)
+    take, settle_rest = jax.jit(take, donate_argnums=(2, 4)), jax.jit(settle_all_but_state)
 
-    def loop(context: Any, worlds: core.Worlds, inputs: Any) -> tuple[core.Worlds, Any]:
-        records = records_for(context, worlds, inputs)
+    def loop(context: Any, worlds: core.Worlds, pending: Any, inputs: Any) -> tuple[core.Worlds, Any, Any]:
+        records = records_for(context, worlds, pending, inputs)
+        pending = jax.tree.map(jnp.copy, pending)  # each step uses up the last one's, but not the caller's
         for t in range(jax.tree.leaves(inputs)[0].shape[0]):
-            order, records = take(context, worlds, inputs, records, jnp.int32(t))
+            order, pending, records = take(context, worlds, pending, inputs, records, jnp.int32(t))
             state = core.simulate(env, worlds.state, order)
             worlds = settle_rest(worlds, order, state)._replace(state=state)  # it stays in the engine's memory
-        return worlds._replace(state=jax.tree.map(jnp.asarray, worlds.state)), records
+        return worlds._replace(state=jax.tree.map(jnp.asarray, worlds.state)), pending, records
 
     return loop
 
 
 def collector(
-    env: core.Env, act: Act, resample_goals: bool, steps_per_goal: int | None = None
-) -> Callable[[Any, core.Worlds, Key[Array, " T"]], tuple[core.Worlds, Trajectory]]:
-    """Make the function of (context, worlds, keys (T,)) that records T rows of every world, leaves (T, N, …).
+    env: core.Env, act: Act, resample_goals: bool, steps_per_goal: int | None = None, chunk: int = 1
+) -> Callable[[Any, core.Worlds, Any, Key[Array, " T"]], tuple[core.Worlds, Any, Trajectory]]:
+    """Make the function of (context, worlds, pending, keys (T,)) that records T rows of every world.
 
-    For `resample_goals` see `envs.core.order_next`, for `steps_per_goal` `envs.core.settle`.
+    It gives worlds and what is pending after them, and the rows, leaves (T, N, …), each with a single action.
+    `act` gives `chunk` actions at a time. For `resample_goals` see `envs.core.order_next`, for `steps_per_goal`
+    `envs.core.settle`.
     """
 
-    def turn(context: Any, worlds: core.Worlds, key: PRNGKeyArray) -> tuple[core.Order, Trajectory]:
-        obs = core.observe(env, worlds)
-        action = act(context, obs, worlds.goal, key)
+    def turn(
+        worlds: core.Worlds, obs: Array, action: Array, key: PRNGKeyArray
+    ) -> tuple[core.Order, Trajectory]:
+        del key
         row = Trajectory(obs, action, worlds.goal, worlds.steps == 0, worlds.terminated)
         return core.order_next(env, worlds, action, resample_goals), row
 
-    return unroller(env, turn, steps_per_goal)
+    return unroller(env, act, chunk, turn, steps_per_goal)

@@ -21,7 +21,7 @@ from goalward.errors import DivergedError, UserError
 from goalward.evaluate import Episodes, Evaluation, episode_runner, most_episodes, summarise
 from goalward.limits import check_number
 from goalward.profile import Profiler, Untraced
-from goalward.rollout import collector, compiled, starter
+from goalward.rollout import Pending, collector, compiled, nothing_pending, starter
 from goalward.types import Batch, EnvSpec, Metrics, Trajectory
 
 # Keys of evaluations, and of what else looks on, are streams of their own: training draws none of them.
@@ -43,6 +43,7 @@ class Run(NamedTuple):
     agent: Any
     replay: replay.Replay
     worlds: core.Worlds
+    pending: Pending | tuple[()]  # of the chunks of actions that the worlds are in
     key: PRNGKeyArray
     env_steps: Array  # int32, over all worlds
     updates: Array  # int32
@@ -115,8 +116,9 @@ def blank(experiment: Experiment) -> Run:
     sizes = (env.spec.obs_dim, env.spec.action_dim)
     obs, action = (jnp.zeros((config.num_envs, size)) for size in sizes)
     row = Trajectory(obs, action, worlds.goal, worlds.steps == 0, worlds.terminated)
+    rows, pending = replay.init(row, config.buffer_rows), nothing_pending(env, config.num_envs, agent.chunk)
     zero = jnp.zeros((), jnp.int32)
-    return Run(agent.init(agent_key), replay.init(row, config.buffer_rows), worlds, run_key, zero, zero)
+    return Run(agent.init(agent_key), rows, worlds, pending, run_key, zero, zero)
 
 
 def shapes(experiment: Experiment) -> Run:
@@ -135,23 +137,24 @@ Gather = Callable[[Run], tuple[Run, PRNGKeyArray]]
 
 
 def gatherer(experiment: Experiment) -> Gather:
-    """Make the function that collects a chunk of experience into the replay.
+    """Make the function that collects an iteration's experience into the replay.
 
     It also gives a key for what follows. Pure JAX, unless the environment has an engine.
     """
-    config, env = experiment.config, experiment.env
-    collect = collector(env, experiment.agent.act, config.resample_goals, config.steps_per_goal)
+    config, env, agent = experiment.config, experiment.env, experiment.agent
+    collect = collector(env, agent.act, config.resample_goals, config.steps_per_goal, agent.chunk)
     insert = jax.jit(replay.insert, donate_argnums=0) if env.engine else replay.insert
 
     def gather(run: Run) -> tuple[Run, PRNGKeyArray]:
         key, collect_key, next_key = jax.random.split(run.key, 3)
         with jax.named_scope("collect"):
             keys = jax.random.split(collect_key, config.steps_per_iteration)
-            worlds, chunk = collect(run.agent, run.worlds, keys)
+            worlds, pending, collected = collect(run.agent, run.worlds, run.pending, keys)
         with jax.named_scope("insert"):
-            rows = insert(run.replay, chunk)
-        taken = config.num_envs * config.steps_per_iteration
-        return run._replace(replay=rows, worlds=worlds, key=key, env_steps=run.env_steps + taken), next_key
+            rows = insert(run.replay, collected)
+        env_steps = run.env_steps + config.num_envs * config.steps_per_iteration
+        run = run._replace(replay=rows, worlds=worlds, pending=pending, key=key, env_steps=env_steps)
+        return run, next_key
 
     return gather
 
@@ -219,13 +222,13 @@ def evaluator(
 
     With `record` it also gives states and observations after each step, leaves (K, M, …).
     """
-    env = experiment.eval_env
+    env, chunk = experiment.eval_env, experiment.agent.chunk
 
     def act(agent: Any, obs: Array, goal: Array, t: Array) -> Array:
         del t
         return experiment.agent.act_greedily(agent, obs, goal)
 
-    return compiled(env, episode_runner(env, act, record=record))
+    return compiled(env, episode_runner(env, act, record=record, chunk=chunk))
 
 
 def chance_level(experiment: Experiment) -> Callable[[Key[Array, " M"]], dict[str, float]]:

@@ -126,7 +126,7 @@ class Stage:
         """Repeat actions (N, A) for 5 steps a chunk; the rows of the last."""
         for _ in range(chunks):
             keys = jax.random.split(jax.random.key(0), 5)
-            self.worlds, rows = self._run(jnp.asarray(actions, jnp.float32), self.worlds, keys)
+            self.worlds, _, rows = self._run(jnp.asarray(actions, jnp.float32), self.worlds, (), keys)
         return rows
 
     def go(self, points, gripper: float, chunks: int = 5):

@@ -475,7 +475,7 @@ def after_random_actions(env, steps):
         return jax.random.uniform(key, (obs.shape[0], env.spec.action_dim), minval=-1.0, maxval=1.0)
 
     run = collector(env, act, True)
-    return run(None, begin(env, 8), jax.random.split(jax.random.key(1), steps))[0]
+    return run(None, begin(env, 8), (), jax.random.split(jax.random.key(1), steps))[0]
 
 
 @pytest.mark.parametrize("name", ["pusher_easy", "pusher_hard", "pusher2"])

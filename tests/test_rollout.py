@@ -38,7 +38,7 @@ def test_collected_rows_are_those_of_stepping_by_hand(resample_goals):
     env, worlds, steps = line(), 6, 25
     begin = jax.jit(starter(env))(jax.random.split(jax.random.key(1), worlds))
     run = jax.jit(collector(env, act, resample_goals))
-    rows = jax.tree.map(np.asarray, run(None, begin, jax.random.split(jax.random.key(0), steps))[1])
+    rows = jax.tree.map(np.asarray, run(None, begin, (), jax.random.split(jax.random.key(0), steps))[2])
     for t, key in enumerate(jax.random.split(jax.random.key(0), steps)):
         action = act(None, jnp.asarray(rows.obs[t]), jnp.asarray(rows.goal[t]), key)
         np.testing.assert_allclose(rows.action[t], action, atol=1e-6)
@@ -68,9 +68,9 @@ def test_collecting_goes_on_where_it_stopped():
     begin = jax.jit(starter(env))(jax.random.split(jax.random.key(1), 4))
     run = jax.jit(collector(env, act, True))
     keys = jax.random.split(jax.random.key(0), 16)
-    (middle, first_rows) = run(None, begin, keys[:8])
-    (_, second_rows) = run(None, middle, keys[8:])
-    for a, b, whole in zip(first_rows, second_rows, run(None, begin, keys)[1], strict=True):
+    (middle, pending, first_rows) = run(None, begin, (), keys[:8])
+    (_, _, second_rows) = run(None, middle, pending, keys[8:])
+    for a, b, whole in zip(first_rows, second_rows, run(None, begin, (), keys)[2], strict=True):
         np.testing.assert_allclose(np.concatenate([a, b]), whole, atol=1e-6)
 
 

@@ -29,6 +29,7 @@ class Agent(NamedTuple):
     # by network and residual block, leaves (blocks,)
     block_norms: Callable[[State, Batch, PRNGKeyArray], Metrics]
     relabel: Horizon  # which goals it trains on
+    chunk: int  # H, how many actions it decides on at a time: `act` and `act_greedily` give (N, H·A)
 
 
 def architectures(config: NetworkConfig) -> tuple[Architecture, Architecture]:

@@ -168,7 +168,7 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
         return state._replace(params=params, opt=(actor_opt, critic_opt, alpha_opt))
 
     relabel = HORIZONS[config.horizon](config.discount)
-    return Agent(init, act, act_greedily, embed, value, update, norms, relabel)
+    return Agent(init, act, act_greedily, embed, value, update, norms, relabel, 1)
 
 
 def _inputs(scales: Scales | None, obs: Array, goal: Array) -> tuple[Array, Array]:

@@ -55,7 +55,7 @@ def make(collector: Agent, learner: Agent) -> Agent:
     def block_norms(state: Pair, batch: Batch, key: PRNGKeyArray) -> Metrics:
         return learner.block_norms(state.learner, batch, _of_learner(key))
 
-    return Agent(init, act, act_greedily, embed, value, update, block_norms, learner.relabel)
+    return Agent(init, act, act_greedily, embed, value, update, block_norms, learner.relabel, learner.chunk)
 
 
 def _of_learner(key: PRNGKeyArray) -> PRNGKeyArray:
