@@ -82,7 +82,7 @@ def ours(experiment: train.Experiment, run: train.Run) -> Method:
 
 def plain(experiment: train.Experiment, window: int) -> Method:
     """What the textbook does; its agent is a `textbook.State`, its rows are in the order of time."""
-    spec, sizes, crl = experiment.env.spec, experiment.config, experiment.config.crl
+    spec, sizes, crl = experiment.env.spec, experiment.config, experiment.config.agent
     settings = textbook.Settings(
         sizes.batch_size, sizes.updates_per_iteration, window, spec.action_dim, spec.achieved,
         crl.discount, crl.target_entropy, crl.logsumexp_penalty,

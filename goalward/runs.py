@@ -11,13 +11,12 @@ import tomllib
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from goalward import files, machine, metrics
-from goalward.config import TrainConfig, from_dict
+from goalward.config import TrainConfig, from_dict, to_dict
 from goalward.errors import UserError
 from goalward.metrics import Recorder
 
@@ -111,7 +110,7 @@ def is_run(directory: Path) -> bool:
 
 def save_config(directory: Path, config: TrainConfig) -> None:
     """Write config.json, all at once."""
-    _write_json(directory / _CONFIG, {"format": FORMAT, **asdict(config)})
+    _write_json(directory / _CONFIG, {"format": FORMAT, **to_dict(config)})
 
 
 def profile(directory: Path) -> Path:
@@ -158,6 +157,8 @@ def current(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
             f"{path}: format is {found!r}, and this version of goalward reads format {FORMAT}; "
             f"use the version that {path.with_name(_META)} names, or train anew"
         )
+    if isinstance(values.get("crl"), dict) and values.get("agent", "crl") == "crl":
+        values["agent"] = {"name": "crl", **values.pop("crl")}  # as it was written when there was no other
     return values
 
 

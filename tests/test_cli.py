@@ -17,6 +17,7 @@ import toy
 
 from goalward import checkpoint, cli, progress, runs, train
 from goalward.cli import dispatch, main, process
+from goalward.config import AGENTS
 from goalward.errors import DivergedError, MachineError
 
 FIGURES = ("success_rate", "time_at_goal", "final_distance", "episodes")
@@ -127,7 +128,11 @@ def test_the_module_and_the_script_are_the_same_command():
     [
         (
             "evla",
-            ["'evla'", "did you mean 'eval'?", "train, plan, eval, envs, check-env, render, curves, digest"],
+            [
+                "'evla'",
+                "did you mean 'eval'?",
+                "train, plan, eval, envs, agents, check-env, render, curves, digest",
+            ],
         ),
         ("train", ["no environment is named", "goalward envs"]),
         ("plan", ["no environment is named", "`goalward plan ENV`"]),
@@ -172,6 +177,20 @@ def test_the_module_and_the_script_are_the_same_command():
         ("train point_u_maze --seed one", ["--seed", "'one'"]),
         ("train point_u_maze --dept 4", ["--dept", "--depth"]),
         ("train point_u_maze --energy l3", ["l3", "sq_l2"]),
+        ("train point_u_maze --agent srk", ["agent is 'srk'; it must be one of crl, srl, chrono"]),
+        (
+            "train point_u_maze --agent chrono --energy dot",
+            ["--energy is a setting of crl, not of chrono; leave it out, or choose --agent crl"],
+        ),
+        (
+            "plan point_u_maze --bins 9",
+            ["--bins is a setting of srl and chrono, not of crl", "choose --agent srl or chrono"],
+        ),
+        ("plan --agent srl --no-mass-weights", ["--no-mass-weights is a setting of crl, not of srl"]),
+        ("train --agent srl --time-weight=1 --help", ["--time-weight is a setting of chrono, not of srl"]),
+        ("train --agent srl --bins few", ["--bins", "'few'"]),
+        ("train --agent srl --bins", ["--bins", "Expected 1"]),
+        ("train --agent srl --chunk 65", ["chunk is 65", "1 … 64"]),
         ("train point_u_maze --preset desktop", ["desktop", "paper"]),
         ("train point_u_maze --env-settings drag", ["'drag'", "NAME=VALUE"]),
         ("train point_u_maze --env-settings drug=1", ["'drug'", "drag"]),
@@ -194,6 +213,10 @@ def test_a_mistake_is_told_in_one_message(refused, line, told):
         ("a.json", '{"env": "point_u_maze", "bach_size": 8}', ["'bach_size'", "did you mean 'batch_size'?"]),
         ("a.toml", "[network]\ndeth = 8", ["'network.deth'", "did you mean 'network.depth'?", "critic_width"]),
         ("a.json", '{"seed": "1"}', ["seed is '1'", "int"]),
+        ("a.toml", "agent = 'srk'", ["agent is 'srk'; it must be one of 'crl', 'srl', 'chrono'"]),
+        ("a.toml", "agent = 4", ["agent must hold names and values, or be one of crl, srl, chrono, not 4"]),
+        ("a.toml", "agent.name = 4", ["agent is 4; it must be one of 'crl'"]),
+        ("a.toml", "[agent]\nname = 'srl'\nenergy = 'dot'", ["agent.energy is no setting of srl; crl has it"]),
         ("a.json", '{"network": 4}', ["network must hold names and values, not 4"]),
         ("a.json", "{", ["not valid JSON"]),
         ("a.json", "[1]", ["must hold names and values"]),
@@ -246,11 +269,36 @@ def test_a_directory_of_another_format_is_refused(refused, run, words):
 @pytest.mark.parametrize(
     "words",
     [["--seed", 1], ["--depth", 8], ["point_u4_maze"], ["--out", "elsewhere"], ["--preset", "paper"],
-     ["--epochs", 4, "--total-env-steps", 500], ["--env-settings", "drag=0.2"]],
+     ["--epochs", 4, "--total-env-steps", 500], ["--env-settings", "drag=0.2"], ["--agent", "srl"],
+     ["--discount", 0.5]],
     ids=lambda words: " ".join(map(str, words)),
 )  # fmt: skip
 def test_a_resume_with_another_setting_is_refused(refused, run, words):
     refused(["train", "--resume", run, *words], "--epochs", "--total-env-steps")
+
+
+def test_a_resume_knows_the_flags_of_its_own_agent(refused, run, capsys):
+    told = "--bins is a setting of srl and chrono, not of crl"
+    refused(["train", "--resume", run, "--epochs", 3, "--bins", 4], told)
+    with pytest.raises(SystemExit) as end:
+        main(["train", "--resume", str(run), "--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert "--energy" in shown
+    assert "(default: 0.95)" in shown, "the run's"
+    assert "--bins" not in shown
+
+
+@pytest.mark.parametrize("name", ["train", "plan"])
+@pytest.mark.parametrize("agent", AGENTS)
+def test_the_help_shows_the_settings_of_the_chosen_agent_and_no_others(capsys, name, agent):
+    with pytest.raises(SystemExit) as end:
+        main([name, "--agent", agent, "--help"])
+    assert end.value.code == 0
+    shown = set(re.findall(r"--([a-z-]+)", capsys.readouterr().out))
+    every = {flag.replace("_", "-") for kind in AGENTS.values() for flag in kind.__dataclass_fields__}
+    assert shown & every == {flag.replace("_", "-") for flag in AGENTS[agent].__dataclass_fields__}
+    assert shown >= {"depth", "num-envs", "agent", "config"}
 
 
 @pytest.mark.parametrize(
@@ -424,6 +472,22 @@ def test_environments_are_listed_with_their_sizes_and_settings(command):
     assert all(3 <= len(task.split()) <= 20 for task in tasks.values()), tasks
     assert tasks["arm_reach"] == "Bring the end-effector to a point"
     assert re.search(r"^arm_push_easy +17 +3 +5 +1000 Bring the cube to a place *$", table, re.MULTILINE)
+
+
+def test_agents_are_listed_with_their_sources(command):
+    code, out, error = command("agents", "--json")
+    assert (code, error) == (0, "")
+    rows = json.loads(out)
+    sources = {"crl": "arXiv 2503.14858", "srl": "arXiv 2605.31273", "chrono": "arXiv 2609.36238"}
+    assert {row["name"]: row["source"] for row in rows} == sources
+    assert list(sources) == list(AGENTS)
+    assert all(3 <= len(row["summary"].split()) <= 20 for row in rows)
+    code, table, error = command("agents")
+    assert (code, error) == (0, "")
+    assert len(table.splitlines()) <= 2 * len(rows)
+    assert max(map(len, table.splitlines())) <= 80
+    told = " ".join(table.split())
+    assert all(f"{row['name']} {row['summary']} ({row['source']})" in told for row in rows)
 
 
 def test_equal_runs_have_equal_digests(command, run, trained):

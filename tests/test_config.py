@@ -4,7 +4,7 @@ import ast
 import json
 import re
 import types
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -16,18 +16,29 @@ import goalward
 from goalward import envs, presets
 from goalward.cli import dispatch
 from goalward.config import (
+    AGENTS,
+    ChronoConfig,
     CRLConfig,
     NetworkConfig,
+    SRLConfig,
     TrainConfig,
+    agent_name,
     check_together,
     from_dict,
     merge,
+    to_dict,
 )
 from goalward.errors import UserError
 
-PARTS = {"": TrainConfig, "network": NetworkConfig, "crl": CRLConfig}
+PARTS = {"": TrainConfig, "network": NetworkConfig, **AGENTS}
 # What a variable that holds settings is called in the package.
-HOLDERS = {"config", "network", "crl", "settings", "old", "new"}
+HOLDERS = {"config", "network", "settings", "old", "new"}
+# Settings of agents that are not written yet.
+AWAITED = {
+    "chunk", "current_goals", "random_goals", "survival_weight", "mass_weights", "value_discount", "window",
+    "bins", "censoring", "time_basis", "occupancy_bins", "hazard_weight", "time_weight", "separation_weight",
+    "occupancy_weight",
+}  # fmt: skip
 
 
 def names_read(source: str) -> set[str]:
@@ -49,14 +60,22 @@ def settings():
                 yield part, name, hint
 
 
+def nested(part, name, value):
+    """A value as a file gives it: in a table, of an agent with its name."""
+    if part in AGENTS:
+        return {"agent": {"name": part, name: value}}
+    return {part: {name: value}} if part else {name: value}
+
+
 def with_value(part, name, value):
-    return merge(toy.SETTINGS, {part: {name: value}} if part else {name: value})
+    return merge(toy.SETTINGS, nested(part, name, value))
 
 
 def another(name, hint, default):
     """A valid value of a setting that is not its default."""
     near = {
-        "discount": 0.5, "actor_random_goals": 0.25, "actor_commanded_goals": 0.5, "seed": 7,
+        "discount": 0.5, "value_discount": 0.5, "actor_random_goals": 0.25, "actor_commanded_goals": 0.5,
+        "current_goals": 0.25, "random_goals": 0.5, "seed": 7,
         "buffer_rows": 2222, "batch_size": 6, "unroll": 3,
     }  # fmt: skip
     if name in near:
@@ -77,35 +96,44 @@ def test_every_setting_is_read_outside_its_definition():
     package = Path(goalward.__file__).parent
     sources = [path.read_text() for path in package.rglob("*.py") if path.parent.name != "config"]
     read = set().union(*map(names_read, sources))
-    assert {name for kind in PARTS.values() for name in (f.name for f in fields(kind))} - read == set()
+    assert {name for _, name, _ in settings()} - read <= AWAITED
 
 
 def test_a_setting_that_nothing_reads_would_be_seen():
-    assert names_read("self.config.depth + config.width + crl.a; config.b = 1; other.c; config()") == {
+    assert names_read("self.config.depth + config.width + network.a; config.b = 1; other.c; config()") == {
         "depth", "width", "a",
     }  # fmt: skip
 
 
 def test_settings_survive_a_file():
-    changed = {"env": "point_u_maze"}
-    for part, name, hint in settings():
-        default = getattr(PARTS[part]("x") if part == "" else PARTS[part](), name)
-        value = another(name, hint, default)
-        assert value != default or name == "agent"  # there is but one
-        changed = merge(changed, {part: {name: value}} if part else {name: value})
-    for values in ({"env": "x"}, toy.SETTINGS, changed):
-        config = from_dict(values, "test")
-        assert from_dict(json.loads(json.dumps(asdict(config))), "test") == config
-    assert json.loads(json.dumps(asdict(config))) == changed
+    for agent in AGENTS:
+        changed = {"env": "point_u_maze"}
+        for part, name, hint in settings():
+            if part not in AGENTS or part == agent:
+                default = getattr(PARTS[part]("x") if part == "" else PARTS[part](), name)
+                value = another(name, hint, default)
+                assert value != default
+                changed = merge(changed, nested(part, name, value))
+        for values in ({"env": "x"}, {"env": "x", "agent": agent}, toy.SETTINGS, changed):
+            config = from_dict(values, "test")
+            assert from_dict(json.loads(json.dumps(to_dict(config))), "test") == config
+        assert json.loads(json.dumps(to_dict(config))) == changed
+        assert type(config.agent) is AGENTS[agent]
 
 
 def test_shares_of_the_actors_goals_are_of_one_batch():
     assert CRLConfig(actor_random_goals=0.25, actor_commanded_goals=0.75).actor_commanded_goals == 0.75
-    both = {"crl": {"actor_random_goals": 0.5, "actor_commanded_goals": 0.75}}
-    with pytest.raises(
-        UserError, match=r"actor_random_goals is 0.5 and actor_commanded_goals 0.75; .* at most 1"
-    ):
-        check_together(from_dict(merge(toy.SETTINGS, both), "test"))
+    for one, other in (("actor_random_goals", "actor_commanded_goals"), ("current_goals", "random_goals")):
+        both = {"agent": {one: 0.5, other: 0.75}}
+        with pytest.raises(UserError, match=rf"{one} is 0.5 and {other} 0.75; .* at most 1"):
+            check_together(from_dict(merge(toy.SETTINGS, both), "test"))
+
+
+def test_a_bin_has_a_step_at_least():
+    for agent in ("srl", "chrono"):
+        check_together(toy.config(agent={"name": agent, "window": 9, "bins": 9}))
+        with pytest.raises(UserError, match="bins is 10, more than window 9"):
+            check_together(toy.config(agent={"name": agent, "window": 9, "bins": 10}))
 
 
 # The presets that commands name, and the environments that the others are of.
@@ -116,15 +144,17 @@ for env_name in [*envs.names(), "point_u4_maze_gen_1f2f", "ant_u4_maze_gen_1f2f"
 
 
 def test_every_environment_has_its_preset_and_every_preset_is_of_something():
-    assert sorted([*NAMED, *OWN]) == presets.names()
+    of_agents = {f"{name}_{agent}" for name in [*NAMED, *OWN] for agent in AGENTS}
+    assert sorted([*NAMED, *OWN]) == [name for name in presets.names() if name not in of_agents]
 
 
 @pytest.mark.parametrize("name", presets.names())
 def test_a_preset_is_a_configuration_of_its_environments(name):
     values = presets.load(name)
-    env = (NAMED | OWN)[name][-1]
+    own = NAMED | OWN
+    env = own[name if name in own else name.rpartition("_")[0]][-1]
     config = from_dict(merge({"env": env}, values), name)
-    assert merge(asdict(config), values) == asdict(config)
+    assert merge(to_dict(config), values) == to_dict(config)
     check_together(config)
     envs.make(env, config.env_settings)
 
@@ -202,9 +232,10 @@ def test_merging_goes_into_parts_and_changes_neither_side():
     [
         ({"bach_size": 8}, ["'bach_size'", "'batch_size'", "buffer_rows", "keep_last"]),
         ({"network": {"widht": 8}}, ["'network.widht'", "width'", "block_size"]),
-        ({"crl": {"repr_dims": 8}}, ["'crl.repr_dims'", "repr_dim'", "target_entropy"]),
+        ({"agent": {"repr_dims": 8}}, ["'agent.repr_dims'", "'agent.repr_dim'", "target_entropy"]),
+        ({"agent": {"name": "srl", "bns": 8}}, ["'agent.bns'", "'agent.bins'", "time_basis"]),
         ({"depth": 8}, ["'depth'", "'network.depth'"]),
-        ({"crl": {"epochs": 8}}, ["'crl.epochs'", "'epochs'"]),
+        ({"agent": {"epochs": 8}}, ["'agent.epochs'", "'epochs'"]),
         ({"zzzzzz": 8}, ["'zzzzzz'", "the settings here are env,"]),
         ({"network": {"zzzzzz": 8}}, ["'network.zzzzzz'", "the settings here are depth,"]),
     ],
@@ -232,23 +263,30 @@ def test_a_value_of_a_wrong_type_is_told_with_its_place(part, name, hint):
             continue
         with pytest.raises(UserError) as caught:
             from_dict(with_value(part, name, value), "my.json")
-        path = f"{part}.{name}" if part else name
+        place = "agent" if part in AGENTS else part
+        path = f"{place}.{name}" if place else name
         assert f"my.json: {path} is {value!r}" in str(caught.value)
         refused += 1
     assert refused >= 4
 
 
-@pytest.mark.parametrize("part", ["network", "crl"])
 @pytest.mark.parametrize("value", [4, None, "deep", [1]])
-def test_a_part_must_hold_names_and_values(part, value):
-    with pytest.raises(UserError, match=f"my.json: {part} must hold names and values, not"):
-        from_dict({"env": "x", part: value}, "my.json")
+def test_a_part_must_hold_names_and_values(value):
+    with pytest.raises(UserError, match=r"my\.json: network must hold names and values, not"):
+        from_dict({"env": "x", "network": value}, "my.json")
+    told = (
+        "is 'deep'; it must be one of 'crl', 'srl', 'chrono'"
+        if value == "deep"
+        else "must hold names and values"
+    )
+    with pytest.raises(UserError, match=rf"my\.json: agent {told}"):
+        from_dict({"env": "x", "agent": value}, "my.json")
 
 
 def test_a_whole_number_will_do_for_a_float():
-    config = toy.config(crl={"logsumexp_penalty": 0, "target_entropy": -1})
-    assert type(config.crl.logsumexp_penalty) is float
-    assert (config.crl.logsumexp_penalty, config.crl.target_entropy) == (0.0, -1.0)
+    agent = toy.config(agent={"logsumexp_penalty": 0, "target_entropy": -1}).agent
+    assert type(agent.logsumexp_penalty) is float
+    assert (agent.logsumexp_penalty, agent.target_entropy) == (0.0, -1.0)
 
 
 NAN, INF = float("nan"), float("inf")
@@ -270,7 +308,15 @@ NAN, INF = float("nan"), float("inf")
         ("", "random_shift", [1e38, 1e-50, INF, -1.0]),
         ("network", "unroll", [2**31]),
         ("network", "depth", [0, -4, 2**31]),
-        ("crl", "repr_dim", [0]),
+        *[(name, "repr_dim", [0]) for name in AGENTS],
+        *[(name, "chunk", [0, 65]) for name in AGENTS],
+        *[(name, share, [-0.1, 1.1, NAN]) for name in AGENTS for share in ("current_goals", "random_goals")],
+        *[(name, "value_discount", [0.0, 1.0]) for name in ("srl", "chrono")],
+        *[(name, size, [0, 10**9]) for name in ("srl", "chrono") for size in ("window", "bins", "time_basis")],
+        ("chrono", "occupancy_bins", [0, 10**9]),
+        *[("chrono", f"{loss}_weight", [-0.1, NAN, INF])
+          for loss in ("hazard", "time", "separation", "occupancy")],
+        ("crl", "survival_weight", [-0.1, NAN, INF]),
         ("crl", "logsumexp_penalty", [-0.1, NAN, INF]),
         *[("crl", name, [0.0, 1.1, -0.1, NAN, 1e-50]) for name in ("actor_lr", "critic_lr", "alpha_lr")],
         ("crl", "discount", [0.0, 1.0, -0.1, NAN, 0.99999999, 1e-50]),
@@ -289,8 +335,8 @@ def test_a_number_out_of_range_is_told(part, name, values):
     ("text", "told"),
     [('{"random_shift": 1%s}' % ("0" * 400), "random_shift is inf"),
      ('{"seed": 1%s}' % ("0" * 400), "more than 40 digits"),
-     ('{"crl": {"discount": 0.99999999}}', "discount is 0.99999999; it must lie in 1e-06 … 0.9999999"),
-     ('{"crl": {"actor_lr": 1e-50}}', "actor_lr is 1e-50; it must lie in 1e-12 … 1")],
+     ('{"agent": {"discount": 0.99999999}}', "discount is 0.99999999; it must lie in 1e-06 … 0.9999999"),
+     ('{"agent": {"actor_lr": 1e-50}}', "actor_lr is 1e-50; it must lie in 1e-12 … 1")],
     ids=["a float of 400 digits", "a whole number of 400 digits", "1 for 32 bits", "0 for 32 bits"],
 )  # fmt: skip
 def test_a_number_that_its_type_cannot_hold_is_told(text, told):
@@ -340,7 +386,8 @@ def test_flags_win_over_the_file_and_the_file_over_the_preset(tmp_path, name, te
     assert (config.num_envs, config.network.width) == (7, 9)  # the file
     assert (config.batch_size, config.buffer_rows) == (paper["batch_size"], paper["buffer_rows"])
     assert config.env_settings == paper["env_settings"] | {"drag": 0.5}
-    assert config.crl == CRLConfig(**paper.get("crl", {}))  # the defaults
+    assert config.agent == CRLConfig()  # the defaults
+    assert "agent" not in paper
     assert parse("point_u_maze", "--preset", "paper").num_envs == paper["num_envs"]
     assert parse("point_u_maze", "--config", path).network.depth == 8
 
@@ -379,7 +426,7 @@ def test_a_file_may_be_the_configuration_of_another_run(tmp_path):
 def test_the_laptop_preset_is_the_environments_own(line, env, name):
     config = parse(*line.split())
     expected = from_dict(merge({"env": env}, presets.load(name)), name)
-    for field in ("env", "num_envs", "buffer_rows", "random_shift", "crl", "steps_per_goal"):
+    for field in ("env", "num_envs", "buffer_rows", "random_shift", "agent", "steps_per_goal"):
         assert getattr(config, field) == getattr(expected, field)
     assert parse() == TrainConfig(""), "where no environment is named"
 
@@ -398,13 +445,142 @@ def test_a_value_too_deep_to_print_is_refused_too():
         from_dict({"env": "point_u_maze", "seed": deep}, "file")
 
 
+# Agents -----------------------------------------------------------------------------------------------------
+
+POINT = CRLConfig(discount=0.95, actor_random_goals=0.5)  # what point mazes have on a laptop
+
+
+def test_a_setting_has_one_name_and_is_a_switch_in_all_agents_or_in_none():
+    """Flags have no prefix, and are read before it is known which agent they are of."""
+    kinds = {}
+    for part, name, hint in settings():
+        place = "agent" if part in AGENTS else part
+        assert kinds.setdefault(name, (place, hint is bool)) == (place, hint is bool), name
+    assert not {"name", "config", "preset", "agent", "out", "resume", "profile", "json"} & kinds.keys()
+
+
+def test_the_defaults_of_the_agents_are_those_of_their_papers():
+    """Where they differ; that is docs/settings.md's table too."""
+    crl, srl, chrono = (kind() for kind in AGENTS.values())
+    for name, values in {
+        "repr_dim": (64, 128, 64), "discount": (0.99, 0.999, 0.99), "chunk": (1, 1, 2),
+        "current_goals": (0.0, 0.05, 0.05), "random_goals": (0.0, 0.1, 0.1),
+    }.items():  # fmt: skip
+        assert tuple(getattr(one, name) for one in (crl, srl, chrono)) == values
+    assert (chrono.value_discount, chrono.window, chrono.bins, chrono.censoring) == (
+        srl.value_discount, srl.window, srl.bins, srl.censoring,
+    ) == (0.999, 1000, 1000, "observed")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("agent", "name", "told"),
+    [
+        (
+            "srl",
+            "energy",
+            "agent.energy is no setting of srl; crl has it; the settings of srl are normalise_inputs,",
+        ),
+        ("crl", "bins", "agent.bins is no setting of crl; srl and chrono have it; the settings of crl are "),
+        (
+            "srl",
+            "time_weight",
+            "agent.time_weight is no setting of srl; chrono has it; the settings of srl are ",
+        ),
+    ],
+)
+def test_a_setting_of_another_agent_is_told_by_name(agent, name, told):
+    with pytest.raises(UserError, match=re.escape(f"my.json: {told}")):
+        from_dict(with_value(agent, name, 1), "my.json")
+
+
+def test_a_name_alone_is_that_agent_with_its_defaults_and_no_name_is_crl():
+    for name, kind in AGENTS.items():
+        config = from_dict({"env": "x", "agent": name}, "test")
+        assert config.agent == kind()
+        assert agent_name(config.agent) == name
+    assert from_dict({"env": "x"}, "test").agent == CRLConfig()
+    assert from_dict({"env": "x", "agent": {"chunk": 3}}, "test").agent == CRLConfig(chunk=3)
+
+
+def test_a_preset_is_of_its_agent_and_of_another_without_its_settings(tmp_path, monkeypatch):
+    from importlib import resources
+
+    own = presets.load("point")["agent"]
+    assert own == {"name": "crl", "discount": 0.95, "actor_random_goals": 0.5}
+    assert presets.load("point", "crl") == presets.load("point")
+    assert presets.load("point", "chrono") == presets.load("point") | {"agent": {"name": "chrono"}}
+    (tmp_path / "point.toml").write_text("seed = 1\n[agent]\nname = 'crl'\nchunk = 2")
+    (tmp_path / "point_srl.toml").write_text("seed = 2\n[agent]\nname = 'srl'\nchunk = 3")
+    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+    assert presets.load("point", "srl") == {"seed": 2, "agent": {"name": "srl", "chunk": 3}}
+    assert presets.load("point", "chrono") == {"seed": 1, "agent": {"name": "chrono"}}
+    assert presets.load("point", "crl") == presets.load("point")
+
+
+def test_a_preset_of_an_agents_own_names_it():
+    for name in presets.names():
+        base, _, agent = name.rpartition("_")
+        if agent in AGENTS:
+            assert base in presets.names()
+            assert presets.load(name)["agent"]["name"] == agent
+
+
+def test_settings_written_when_crl_was_the_only_agent_are_read(tmp_path):
+    """As a run's config.json was, and as people's files are."""
+    from goalward import runs
+
+    old = to_dict(toy.config(seed=3))
+    table = old.pop("agent")
+    old |= {"agent": table.pop("name"), "crl": table, "format": 2}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    assert runs.load_config(tmp_path) == toy.config(seed=3)
+    (tmp_path / "mine.toml").write_text("[crl]\nenergy = 'dot'")
+    config = parse("point_u_maze", "--config", tmp_path / "mine.toml")
+    assert config.agent == replace(POINT, energy="dot")
+    (tmp_path / "mine.toml").write_text("agent = 'srl'\n[crl]\nenergy = 'dot'")
+    with pytest.raises(UserError, match="unknown setting 'crl'"):
+        parse("point_u_maze", "--config", tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "agent"),
+    [
+        ("", "", POINT),
+        ("", "--agent srl", SRLConfig()),
+        ("", "--agent=chrono --chunk 3 --agent srl", SRLConfig(chunk=3)),
+        ("", "--bins 9 --time_basis 3 --agent chrono", ChronoConfig(bins=9, time_basis=3)),
+        ("agent = 'srl'", "", SRLConfig()),
+        ("agent = 'srl'", "--agent crl --energy dot", replace(POINT, energy="dot")),
+        ("agent = {name = 'srl', chunk = 2}", "", SRLConfig(chunk=2)),
+        ("agent = {name = 'srl', chunk = 2}", "--agent srl --bins 8", SRLConfig(chunk=2, bins=8)),
+        ("agent = {name = 'srl', chunk = 2}", "--agent chrono", ChronoConfig()),
+        ("agent = {chunk = 4}", "", replace(POINT, chunk=4)),
+        ("agent = {chunk = 4}", "--agent chrono", ChronoConfig(chunk=4)),
+        ("agent = {energy = 'dot'}", "--no-normalise-inputs --mass-weights",
+         replace(POINT, energy="dot", mass_weights=True)),
+    ],
+)  # fmt: skip
+def test_which_agent_it_is_says_the_flag_then_the_file_then_the_preset(tmp_path, text, flags, agent):
+    """What the file or the preset sets of another agent than that does not count."""
+    (tmp_path / "my.toml").write_text(text)
+    words = ["point_u_maze", *flags.split(), "--config", str(tmp_path / "my.toml")]
+    for command in ("train", "plan"):
+        args = dispatch.parse(command, words)
+        assert args.settings.agent == agent
+        assert args.agent == agent_name(agent)
+        assert args.settings.steps_per_goal == 25, "the preset's"
+
+
+# Programs ---------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
         ({"epochs": "3"}, "TrainConfig: epochs is '3'; it must be of type int"),
         ({"seed": 1.5}, "TrainConfig: seed is 1.5; it must be of type int"),
         ({"network": {"depth": 4}}, "network is {'depth': 4}; it must be a NetworkConfig"),
-        ({"agent": "x"}, "TrainConfig: agent is 'x'; it must be one of 'crl'"),
+        ({"agent": "crl"}, "agent is 'crl'; it must be a CRLConfig or SRLConfig or ChronoConfig"),
         ({"env": 3}, "TrainConfig: env is 3; it must be of type str"),
         ({"env_settings": [1]}, "TrainConfig: env_settings is [1]; it must be of type dict"),
     ],

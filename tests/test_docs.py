@@ -181,7 +181,7 @@ def test_the_example_of_a_file_and_its_flags_are_the_same_run(parsed):
     ]
     from_file = parsed(["train", "--config", "settings.toml"]).settings
     assert from_file == parsed(flags[1:]).settings
-    assert (from_file.network.depth, from_file.crl.alpha_lr, from_file.env_settings["episode_length"]) == (
+    assert (from_file.network.depth, from_file.agent.alpha_lr, from_file.env_settings["episode_length"]) == (
         16, 3e-3, 400,  # the file's; the preset's; the file's over the preset's
     )  # fmt: skip
     over = parsed(["train", "--config", "settings.toml", "--depth", "4"]).settings

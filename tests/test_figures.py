@@ -70,7 +70,7 @@ def test_runs_are_told_apart_by_what_differs_between_them():
     configs = [
         toy.config(),
         toy.config(seed=1, keep_last=7),
-        toy.config(network={"depth": 4}, crl={"discount": 0.9}),
+        toy.config(network={"depth": 4}, agent={"discount": 0.9}),
         toy.config(env_settings=settings),
         toy.config(env="point_u2_maze", network={"depth": 8}),
     ]

@@ -19,6 +19,7 @@ import toy
 
 from goalward import checkpoint, contract, plan, policy, train
 from goalward.cli import main
+from goalward.config import AGENTS, to_dict
 from goalward.lab import quickstart
 from goalward.pictures import figures, render
 
@@ -119,11 +120,11 @@ def flags_of(kind):
     if kind in small:
         return small[kind]
     settings = {
-        **toy.asdict(toy.config()),
-        **toy.asdict(toy.config())["network"],
-        **toy.asdict(toy.config())["crl"],
+        **to_dict(toy.config()),
+        **to_dict(toy.config())["network"],
+        **{name: None for kind in AGENTS.values() for name in kind.__dataclass_fields__},
     }
-    names = [name for name in settings if name not in ("env", "network", "crl")]
+    names = [name for name in settings if name not in ("env", "network")]
     names += ["config", "preset", "json"] + (["out", "resume", "profile"] if kind == "train" else [])
     return ["--" + name.replace("_", "-") for name in names]
 

@@ -152,7 +152,7 @@ def test_every_task_trains(tmp_path, name):
     assert reports[-1].env_steps == 20 * 4 + 80
 
 
-SHIFT_AND_SCALE = {"random_shift": 4.0, "crl": {"normalise_inputs": True}}
+SHIFT_AND_SCALE = {"random_shift": 4.0, "agent": {"normalise_inputs": True}}
 
 
 @pytest.mark.parametrize(("name", "changes"), [("ant_u_maze", {}), ("ant", SHIFT_AND_SCALE)])

@@ -53,7 +53,7 @@ def test_the_environment_decides_the_preset_however_flags_before_it_are_written(
     settings = words_of(f"train {flags}", monkeypatch).settings
     assert settings.env == "ant"
     assert settings.updates_per_iteration == 640, "of the preset for ants on open ground"
-    assert words_of("plan --seed 3 point_u_maze", monkeypatch).settings.crl.discount == 0.95
+    assert words_of("plan --seed 3 point_u_maze", monkeypatch).settings.agent.discount == 0.95
 
 
 # Variables --------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ question = "Does it matter?"
 [base]
 env = "point_u_maze"
 width = 16          # by its own name
-crl.discount = 0.9
+agent.discount = 0.9
 
 [axes]
 depth = [4, 8]
@@ -72,7 +72,7 @@ def test_a_trial_for_each_combination_one_seed_of_all_first():
         assert str(config.seed) == labels["seed"]
         assert config.network.residual == (labels["kind"] == "blocks")
         assert config.network.block_size == (2 if labels["kind"] == "blocks" else 4)
-        assert (config.network.width, config.crl.discount) == (16, 0.9)
+        assert (config.network.width, config.agent.discount) == (16, 0.9)
         assert config.steps_per_goal == 25  # the preset's
 
 
@@ -80,7 +80,7 @@ def test_a_scale_may_override_anything():
     found = built(GOOD, "smoke")
     assert len(found.trials) == 8
     assert {trial.config.network.width for trial in found.trials} == {8}
-    assert {trial.config.crl.discount for trial in found.trials} == {0.9}
+    assert {trial.config.agent.discount for trial in found.trials} == {0.9}
     assert found.prediction is not None
     assert found.prediction.success == "iqm(score(depth=4)) > 0"
 
@@ -104,7 +104,7 @@ def test_nothing_in_place_of_an_option_is_a_missing_option():
         ("width = 16", "widht = 16", 5, "'widht'; did you mean 'network.width'"),
         ("width = 16", "width = -1", 5, "width is -1"),
         ("width = 16", 'width = "a"', 5, "network.width is 'a'; it must be of type int"),
-        ("crl.discount = 0.9", "crl.discuont = 0.9", 6, "unknown setting 'crl.discuont'"),
+        ("agent.discount = 0.9", "agent.discuont = 0.9", 6, "unknown setting 'agent.discuont'"),
         ('env = "point_u_maze"', 'env = "point_u_maz"', 8, "unknown environment 'point_u_maz'"),
         ('env = "point_u_maze"\n', "", 3, "env is missing"),
         ("depth = [4, 8]", "dpeth = [4, 8]", 9, "unknown setting 'dpeth'"),

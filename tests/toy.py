@@ -3,13 +3,13 @@
 import json
 import shutil
 import struct
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tensorboardX.proto.event_pb2 import Event
 
 from goalward import checkpoint, presets, runs, train
-from goalward.config import TrainConfig, from_dict, merge
+from goalward.config import TrainConfig, from_dict, merge, named_agent, to_dict
 
 # Three iterations an epoch, each of 4 · 10 environment steps and 2 updates, after a prefill of two rounds.
 SETTINGS = {
@@ -38,7 +38,7 @@ def _compile_once(experiment: train.Experiment, profiler=None) -> train.Programs
     if profiler:
         return _compile(experiment, profiler)
     settings = replace(experiment.config, seed=0, epochs=1, total_env_steps=1, keep_last=1)
-    name = json.dumps(asdict(settings), sort_keys=True)
+    name = json.dumps(to_dict(settings), sort_keys=True)
     if name not in _programs:
         _programs[name] = _compile(experiment)
     return _programs[name]
@@ -49,7 +49,10 @@ train.compile_programs = _compile_once
 
 def config(**changes) -> TrainConfig:
     """What `goalward train` makes of `words()`, with some settings changed; a part's as a mapping."""
-    return from_dict(merge(presets.load("point"), merge(SETTINGS, changes)), "toy")
+    agent = named_agent(changes)
+    if agent:
+        changes = presets.for_agent(changes, agent)
+    return from_dict(merge(presets.load("point", agent), merge(SETTINGS, changes)), "toy")
 
 
 def epochs(number: int, **changes) -> TrainConfig:

@@ -1,21 +1,26 @@
-"""Learning methods by name."""
+"""Learning methods by the type of their settings."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from goalward.agents import crl, pair
 from goalward.agents.core import Agent
-from goalward.config import TrainConfig
+from goalward.config import CRLConfig, TrainConfig
 from goalward.networks import check_depth
 from goalward.types import EnvSpec
 
+# (settings of the agent, networks, environment) -> agent
+_MAKE: dict[type, Callable[[Any, Any, EnvSpec], Agent]] = {CRLConfig: crl.make}
+
 
 def make(config: TrainConfig, spec: EnvSpec) -> Agent:
-    """Build the agent that `config.agent` names for an environment, with its collector where it has one.
+    """Build the agent whose settings `config.agent` is for an environment, with its collector where it has one.
 
     Raises `UserError` for an invalid depth.
     """
     if config.collector_depth is None:
-        return {"crl": lambda: crl.make(config.crl, config.network, spec)}[config.agent]()
+        return _MAKE[type(config.agent)](config.agent, config.network, spec)
     check_depth(config.collector_depth, config.network.block_size, "collector_depth")
     collector, learner = halves(config)
     return pair.make(make(collector, spec), make(learner, spec))

@@ -10,6 +10,7 @@ import tyro
 
 import goalward
 from goalward.cli import (
+    agents,
     check_env,
     curves,
     digest,
@@ -24,6 +25,7 @@ from goalward.cli import (
     sweep,
     train,
 )
+from goalward.cli.settings import ANY_AGENT
 from goalward.errors import UserError
 
 HELP_WIDTH = 80  # of the list of commands, in columns
@@ -37,7 +39,8 @@ class Command(NamedTuple):
     """Dataclass of what may be typed after the name. The first line of its docstring tells what it is for."""
     run: Callable[[Any], None]
     defaults: Callable[[Any], Any] | None = None
-    """What the flags change, given what was typed; None where the defaults are the dataclass's own."""
+    """What the flags change, given what was typed; None where the defaults are the dataclass's own. Such a
+    command has the `settings` of a run."""
     starts_jax: bool = True
     """Whether JAX takes its devices before `run`: not where others will use them, such as runs beside it."""
 
@@ -47,6 +50,7 @@ COMMANDS: dict[str, Command] = {
     "plan": Command(plan.Args, plan.run, plan.defaults),
     "eval": Command(eval.Args, eval.run),
     "envs": Command(envs.Args, envs.run),
+    "agents": Command(agents.Args, agents.run, starts_jax=False),
     "check-env": Command(check_env.Args, check_env.run),
     "render": Command(render.Args, render.run),
     "curves": Command(curves.Args, curves.run),
@@ -81,14 +85,15 @@ def run(words: list[str]) -> None:
 def parse(name: str, words: list[str]) -> Any:
     """What the words after a command's name say, over the defaults.
 
-    Some of the words may decide what these are, so they are read first, by the same grammar.
+    Some of the words may decide what these are, so they are read first, by the same grammar, in which the
+    settings of all agents are.
     """
     command, prog = COMMANDS[name], f"goalward {name}"
     if command.defaults is None:
         # Settings have a --no-… for each switch, as presets and files may have it on; other switches are off.
         return tyro.cli(command.args, args=words, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
     known = [word for word in words if word not in ("-h", "--help")]  # help shows the defaults, found below
-    typed = tyro.cli(command.args, args=known, prog=prog, default=command.args())
+    typed = tyro.cli(command.args, args=known, prog=prog, default=command.args(settings=ANY_AGENT))
     return tyro.cli(command.args, args=words, prog=prog, default=command.defaults(typed))
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import tyro
 
-from goalward.cli.settings import Preset, check_env, from_preset_and_file
-from goalward.config import TrainConfig
+from goalward.cli.settings import AgentName, Preset, check_env, from_typed
+from goalward.config import TrainConfig, agent_name
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class Args:
     """File of settings, JSON or TOML. Flags win over it, it wins over the preset."""
     preset: Preset = "laptop"
     """Settings to start from: for a laptop's processor and the environment's kind, or those of the paper."""
+    agent: AgentName = ""
+    """Learning method, as `goalward agents` lists them; by default that of the file or the preset."""
     json: bool = False
     """Print JSON."""
     settings: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=lambda: TrainConfig(""))
@@ -25,7 +27,8 @@ class Args:
 
 def defaults(typed: Args) -> Args:
     """The settings that flags change: the preset's, and the file's over them."""
-    return Args(settings=from_preset_and_file(typed.preset, typed.config, typed.settings.env))
+    settings = from_typed(typed)
+    return Args(agent=agent_name(settings.agent), settings=settings)
 
 
 def run(args: Args) -> None:

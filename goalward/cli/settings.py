@@ -1,35 +1,89 @@
 """Where the settings of a run start: at a preset's for the environment, and a file's over them."""
 
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import field, fields, make_dataclass
+from typing import Annotated, Any, Literal, get_type_hints
+
+import tyro
 
 from goalward import presets
 from goalward.cli.process import start_jax
-from goalward.config import TrainConfig, from_dict, merge
+from goalward.config import (
+    AGENTS,
+    AgentConfig,
+    TrainConfig,
+    agent_name,
+    check_agent,
+    from_dict,
+    merge,
+    named_agent,
+    owners,
+)
 from goalward.errors import UserError
 
 Preset = Literal["laptop", "paper"]
+AgentName = Annotated[str, tyro.conf.arg(metavar="{" + ",".join(AGENTS) + "}")]
+_Words = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+_Count = Annotated[int, tyro.conf.UseCounterAction]
 
 
-def from_preset_and_file(name: Preset, file: Path | None, env: str) -> TrainConfig:
-    """The preset's settings for `env`, or else for the file's environment, and the file's over them."""
+def _every_agent() -> AgentConfig:
+    """The settings of all agents together, each as it is typed, none of them given."""
+    found: dict[str, Any] = {}
+    for kind in AGENTS.values():
+        for name, hint in get_type_hints(kind).items():
+            if hint is bool:
+                found |= {each: (each, _Count, field(default=0)) for each in (name, f"no_{name}")}
+            else:
+                found[name] = (name, _Words, field(default=()))
+    return make_dataclass("EveryAgent", found.values(), bases=(AgentConfig,), frozen=True)()
+
+
+# What is read first, to see which agent it is: any flag of any of them.
+ANY_AGENT = TrainConfig("", agent=_every_agent())
+
+
+def from_typed(typed: Any) -> TrainConfig:
+    """The settings that flags change: the preset's, for what is typed, and the file's over them.
+
+    `typed` are the arguments of a command, read over `ANY_AGENT`.
+    """
     from goalward import runs
 
+    file = typed.config
     given = runs.current(runs.read_settings(file), file) if file else {}
-    values = merge({"env": ""}, _preset(name, env or given.get("env")))
-    return from_dict(merge(values, given), str(file or f"preset {name}"))
+    if typed.agent:
+        check_agent(typed.agent)
+    agent = typed.agent or named_agent(given)
+    if agent:
+        given = presets.for_agent(given, agent)
+    values = merge({"env": ""}, _preset(typed.preset, typed.settings.env or given.get("env"), agent))
+    config = from_dict(merge(values, given), str(file or f"preset {typed.preset}"))
+    check_flags(typed.settings, config)
+    return config
 
 
-def _preset(name: Preset, env: Any) -> dict[str, Any]:
+def check_flags(typed: TrainConfig, config: TrainConfig) -> None:
+    """Raise `UserError` for a flag, read over `ANY_AGENT`, of another agent than that of `config`."""
+    name = agent_name(config.agent)
+    for flag in fields(typed.agent):
+        its = owners(flag.name) or owners(flag.name.removeprefix("no_"))
+        if getattr(typed.agent, flag.name) and name not in its:
+            raise UserError(
+                f"--{flag.name.replace('_', '-')} is a setting of {' and '.join(its)}, not of {name}; "
+                f"leave it out, or choose --agent {' or '.join(its)}"
+            )
+
+
+def _preset(name: Preset, env: Any, agent: str | None) -> dict[str, Any]:
     """The settings of a preset. The laptop's is the environment's own; where none is named, it is empty."""
     if name != "laptop":
-        return presets.load(name)
+        return presets.load(name, agent)
     if not env or not isinstance(env, str):  # what is no name is refused with the other settings
         return {}
     start_jax()  # environments are made with it
     from goalward import envs
 
-    return presets.load(envs.preset(env))
+    return presets.load(envs.preset(env), agent)
 
 
 def check_env(config: TrainConfig, command: str) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import tyro
 
 from goalward.cli.process import heedless_output, stop_signals
-from goalward.cli.settings import Preset, check_env, from_preset_and_file
-from goalward.config import TrainConfig, check_together
+from goalward.cli.settings import AgentName, Preset, check_env, check_flags, from_typed
+from goalward.config import TrainConfig, agent_name, check_together
 from goalward.errors import UserError
 from goalward.limits import INT32, check_number
 
@@ -26,6 +26,8 @@ class Args:
     """File of settings, JSON or TOML. Flags win over it, it wins over the preset."""
     preset: Preset = "laptop"
     """Settings to start from: for a laptop's processor and the environment's kind, or those of the paper."""
+    agent: AgentName = ""
+    """Learning method, as `goalward agents` lists them; by default that of the file or the preset."""
     out: Path | None = None
     """Run directory; by default a new one under runs/."""
     resume: Path | None = None
@@ -42,8 +44,11 @@ def defaults(typed: Args) -> Args:
     if typed.resume is not None:
         from goalward import runs
 
-        return Args(resume=typed.resume, settings=runs.load_config(typed.resume))
-    return Args(settings=from_preset_and_file(typed.preset, typed.config, typed.settings.env))
+        settings = runs.load_config(typed.resume)
+        check_flags(typed.settings, settings)
+    else:
+        settings = from_typed(typed)
+    return Args(resume=typed.resume, agent=agent_name(settings.agent), settings=settings)
 
 
 def run(args: Args) -> None:
@@ -90,7 +95,8 @@ def _extended(old: TrainConfig, args: Args) -> TrainConfig:
     """The settings of a resumed run: its own, but for its end. The length of an epoch stays."""
     new = args.settings
     same_end = replace(new, epochs=old.epochs, total_env_steps=old.total_env_steps)
-    if args.config or args.out or args.preset != Args.preset or same_end != old:
+    is_same = args.agent in ("", agent_name(old.agent)) and same_end == old
+    if args.config or args.out or args.preset != Args.preset or not is_same:
         raise UserError(
             f"--resume goes on with the settings in {args.resume}; "
             "only --epochs and --total-env-steps may change"

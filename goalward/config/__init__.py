@@ -1,10 +1,32 @@
 """All settings of a run, as frozen dataclasses. Imports no JAX, so that `--help` is quick."""
 
+from goalward.config.actor_critic import ActorCriticConfig, AgentConfig
+from goalward.config.agents import AGENTS, agent_name, check_agent, named_agent, owners
+from goalward.config.chrono import ChronoConfig
 from goalward.config.crl import CRLConfig
 from goalward.config.network import NetworkConfig
+from goalward.config.srl import SRLConfig
 from goalward.config.together import check_together
-from goalward.config.train import TrainConfig, from_dict
+from goalward.config.train import TrainConfig, from_dict, to_dict
 from goalward.config.values import merge
 from goalward.config.words import Settings
 
-__all__ = ["CRLConfig", "NetworkConfig", "Settings", "TrainConfig", "check_together", "from_dict", "merge"]
+__all__ = [
+    "AGENTS",
+    "ActorCriticConfig",
+    "AgentConfig",
+    "CRLConfig",
+    "ChronoConfig",
+    "NetworkConfig",
+    "SRLConfig",
+    "Settings",
+    "TrainConfig",
+    "agent_name",
+    "check_agent",
+    "check_together",
+    "from_dict",
+    "merge",
+    "named_agent",
+    "owners",
+    "to_dict",
+]

@@ -1,5 +1,7 @@
 """Settings that go together, or do not: each of them may be in its range."""
 
+from goalward.config.actor_critic import ActorCriticConfig
+from goalward.config.srl import SRLConfig
 from goalward.config.train import TrainConfig
 from goalward.errors import UserError
 from goalward.limits import INT32
@@ -7,15 +9,30 @@ from goalward.limits import INT32
 
 def check_together(config: TrainConfig) -> None:
     """Raise `UserError` for numbers that do not go together, each of which may be in its range."""
-    random, commanded = config.crl.actor_random_goals, config.crl.actor_commanded_goals
-    if random + commanded > 1:
-        raise UserError(
-            f"actor_random_goals is {random} and actor_commanded_goals {commanded}; they are shares of one "
-            "batch, together at most 1"
-        )
+    if isinstance(config.agent, ActorCriticConfig):
+        _check_shares(config.agent)
+    if isinstance(config.agent, SRLConfig):
+        _check_bins(config.agent)
     _check_length(config)
     if config.buffer_gb is None:
         _check_buffer(config)
+
+
+def _check_shares(agent: ActorCriticConfig) -> None:
+    for one, other in (
+        ("actor_random_goals", "actor_commanded_goals"),
+        ("current_goals", "random_goals"),
+    ):
+        first, second = getattr(agent, one), getattr(agent, other)
+        if first + second > 1:
+            raise UserError(
+                f"{one} is {first} and {other} {second}; they are shares of one batch, together at most 1"
+            )
+
+
+def _check_bins(agent: SRLConfig) -> None:
+    if agent.bins > agent.window:
+        raise UserError(f"bins is {agent.bins}, more than window {agent.window}; a bin holds one step at least")
 
 
 def _check_length(config: TrainConfig) -> None:

@@ -1,12 +1,12 @@
 """Settings of a run, and how many steps and iterations they make."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from tyro.conf import Positional
 
-from goalward.config.crl import CRLConfig
+from goalward.config.agents import AGENTS, DEFAULT, AnyAgent, agent_name
 from goalward.config.network import NetworkConfig
 from goalward.config.values import check, parse
 from goalward.config.words import Settings
@@ -35,8 +35,6 @@ class TrainConfig:
     """Draw a new start and goal for each episode; off, every world repeats its first ones."""
     steps_per_goal: int | None = None
     """Command another goal after so many steps of an episode, in training; by default one goal an episode."""
-    agent: Literal["crl"] = "crl"
-    """Learning method."""
     collector_depth: int | None = None
     """Depth of another agent, which fills the replay in place of the one that is evaluated; both learn from it.
     It does as a run of that depth and the same seed does. By default an agent collects for itself."""
@@ -72,7 +70,7 @@ class TrainConfig:
     keep_last: int = 2
     """Newest checkpoints to keep; the best one is kept besides."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    crl: CRLConfig = field(default_factory=CRLConfig)
+    agent: AnyAgent = field(default_factory=AGENTS[DEFAULT])
 
     def __post_init__(self):
         check(self, _RANGES)
@@ -117,3 +115,9 @@ def from_dict(values: Mapping[str, Any], source: str) -> TrainConfig:
     Raises `UserError`, naming `source`, for a name that is unknown or missing and a value of a wrong type.
     """
     return parse(TrainConfig, values, source)
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """Nested names and values of a configuration, as `from_dict` takes them: plain data, as for JSON."""
+    values = asdict(config)
+    return {**values, "agent": {"name": agent_name(config.agent), **values["agent"]}}

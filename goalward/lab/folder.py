@@ -12,13 +12,12 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import goalward
 from goalward import files, machine, runs
-from goalward.config import TrainConfig
+from goalward.config import TrainConfig, to_dict
 from goalward.errors import UserError
 from goalward.lab import claims
 from goalward.lab import study as studies
@@ -291,8 +290,8 @@ def difference(ours: TrainConfig, theirs: TrainConfig) -> tuple[str, Any, Any] |
     """The first setting in which two configurations differ, with both values; None where they are equal."""
     if ours == theirs:
         return None
-    one, other = (dict(_leaves(asdict(config))) for config in (ours, theirs))
-    return next((name, one[name], other[name]) for name in one if one[name] != other[name])
+    one, other = (dict(_leaves(to_dict(config))) for config in (ours, theirs))
+    return next((name, one[name], other.get(name)) for name in one if one[name] != other.get(name))
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from goalward import machine, runs
-from goalward.config import TrainConfig
+from goalward.config import TrainConfig, to_dict
 from goalward.errors import UserError
 from goalward.pictures import lines, style
 from goalward.pictures.figures import check_new, own_settings, tidy
@@ -57,7 +56,7 @@ def differences(configs: Sequence[TrainConfig]) -> list[str]:
     Settings go by the names of their flags, those of the environment by their own; one that only other runs
     give has its default.
     """
-    flat = [_flat(asdict(config)) for config in configs]
+    flat = [_flat(to_dict(config)) for config in configs]
     told = []
     for config, values in zip(configs, flat, strict=True):
         peers = [other for other, peer in zip(flat, configs, strict=True) if peer.env == config.env]
@@ -67,11 +66,11 @@ def differences(configs: Sequence[TrainConfig]) -> list[str]:
     return told
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings by their own names, which are unique but for those of environments."""
+def _flat(values: Mapping[str, Any], part: str = "") -> dict[str, Any]:
+    """Nested settings by their own names, unique but for an environment's; a part's `name` by the part's."""
     flat = {}
     for name, value in values.items():
-        flat |= _flat(value) if isinstance(value, Mapping) else {name: value}
+        flat |= _flat(value, name) if isinstance(value, Mapping) else {part if name == "name" else name: value}
     return flat
 
 

@@ -1,0 +1,58 @@
+"""Settings that all agents share which have an actor, a critic and a temperature."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from goalward.config.values import check
+
+_LR = (1e-12, 1.0)
+_SHARE = (0.0, 1.0)
+DISCOUNTS = (1e-6, 0.9999999)
+# What the shared numbers may be, both ends included.
+RANGES: dict[str, tuple[float | int, float | int]] = {
+    "discount": DISCOUNTS, "current_goals": _SHARE, "random_goals": _SHARE, "actor_random_goals": _SHARE,
+    "actor_commanded_goals": _SHARE, "chunk": (1, 64), "actor_lr": _LR, "critic_lr": _LR, "alpha_lr": _LR,
+    "target_entropy": (-1e6, 1e6),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """Settings of an agent, whichever it is; each agent has a subclass of its own."""
+
+
+@dataclass(frozen=True)
+class ActorCriticConfig(AgentConfig):
+    """An actor, a critic and a temperature, trained on goals of hindsight."""
+
+    normalise_inputs: bool = False
+    """Give the networks observations and goals shifted and scaled to mean 0 and deviation 1, by what training
+    has seen so far. Without it, what is large by its unit drowns the rest."""
+    horizon: Literal["truncated_geometric", "clipped_geometric", "uniform"] = "truncated_geometric"
+    """Law of the steps between a state and its hindsight goal."""
+    discount: float = 0.99
+    """γ of that law."""
+    current_goals: float = 0.0
+    """Share of samples whose goal is what the sample's own state has achieved."""
+    random_goals: float = 0.0
+    """Share of samples whose goal was achieved at any time in the same world, in whichever episode."""
+    actor_random_goals: float = 0.0
+    """Share of a batch whose goals are shuffled among its samples before the actor trains on them."""
+    actor_commanded_goals: float = 0.0
+    """Share of a batch for which the actor trains on the goal that was commanded, reached or not."""
+    chunk: int = 1
+    """Actions that the actor chooses at once and takes one after the other, without looking in between."""
+    actor_lr: float = 3e-4
+    """Adam's step size for the actor."""
+    critic_lr: float = 3e-4
+    """Adam's step size for the critic."""
+    alpha_lr: float = 3e-4
+    """Adam's step size for the temperature α."""
+    target_entropy: float = -0.5
+    """Entropy that α holds the policy to, per action dimension and action of a chunk."""
+    log_prob: Literal["exact", "bounded"] = "exact"
+    """log π in the actor's loss. Bounded is that of the paper's code, with log(1 − a² + 1e-6) for log(1 − a²):
+    its gradient does not pull an action back that is at its bounds (docs/log.md)."""
+
+    def __post_init__(self):
+        check(self, RANGES)
