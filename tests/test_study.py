@@ -1,10 +1,12 @@
 """Studies: what a file may say, which runs come of it, and how it is refused."""
 
 import tomllib
+from dataclasses import replace
 
 import pytest
 
 from goalward.cli import dispatch
+from goalward.config import ChronoConfig, CRLConfig, SRLConfig
 from goalward.errors import UserError
 from goalward.lab import study
 from goalward.lab.source import line_of
@@ -208,6 +210,85 @@ def test_axes_in_words():
     }.items():
         with pytest.raises(UserError, match=told):
             study.plain("point_u_maze", words)
+
+
+AGENTS = """\
+question = "Which?"
+
+[base]
+env = "point_u_maze"
+discount = 0.97
+
+[axes]
+agent = ["crl", "srl"]
+chunk = [1, 2]
+
+[scales.laptop]
+"""
+
+
+def test_an_agent_and_its_settings_may_be_axes():
+    found = built(AGENTS)
+    assert [trial.name for trial in found.trials] == [
+        f"agent={agent},chunk={chunk},seed=0" for agent in ("crl", "srl") for chunk in (1, 2)
+    ]
+    # The preset's settings are of crl; those of the study hold for both.
+    plain = [CRLConfig(discount=0.97, actor_random_goals=0.5), SRLConfig(discount=0.97)]
+    expected = [replace(agent, chunk=chunk) for agent in plain for chunk in (1, 2)]
+    assert [trial.config.agent for trial in found.trials] == expected
+    for trial in found.trials:
+        assert dispatch.parse("train", list(trial.words[1:])).settings == trial.config
+        assert ("--agent", trial.labels["agent"]) in zip(trial.words, trial.words[1:], strict=False)
+
+
+def test_points_of_an_axis_may_be_of_different_agents():
+    points = '{ label = "dot", energy = "dot" }, { label = "few", agent = "chrono", bins = 9, time_weight = 0 }'
+    found = built(AGENTS.replace('agent = ["crl", "srl"]', f"kind = [{points}]").replace("[1, 2]", "[3]"))
+    assert [trial.config.agent for trial in found.trials] == [
+        CRLConfig(discount=0.97, actor_random_goals=0.5, chunk=3, energy="dot"),
+        ChronoConfig(discount=0.97, chunk=3, bins=9, time_weight=0.0),
+    ]
+    assert found.trials[1].words[:4] == ("train", "point_u_maze", "--discount", "0.97")
+    for trial in found.trials:
+        assert dispatch.parse("train", list(trial.words[1:])).settings == trial.config
+
+
+def test_an_agent_may_be_an_axis_in_words():
+    found = study.plain("point_u_maze", ["agent=crl,srl", "agent.discount=0.9,0.99"])
+    assert [trial.name for trial in found.trials][::3] == [
+        "agent=crl,discount=0.9,seed=0",
+        "agent=srl,discount=0.99,seed=0",
+    ]
+    with pytest.raises(UserError, match="agent is 'srk'; it must be one of 'crl', 'srl', 'chrono'"):
+        study.plain("point_u_maze", ["agent=crl,srk"])
+    assert [
+        trial.config.agent for trial in study.plain("ant", ["window=2000,3000"], {"agent": "chrono"}).trials
+    ] == [
+        ChronoConfig(window=2000),
+        ChronoConfig(window=3000),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "told"),
+    [
+        ("discount = 0.97", "bins = 0", 5, "bins is 0; it must lie in 1 … "),
+        ("discount = 0.97", "agent.binz = 9", 5, "unknown setting 'agent.binz'; did you mean 'agent.bins'?"),
+        ("discount = 0.97", "agent = 4", 5, "agent is 4; it must be one of 'crl', 'srl', 'chrono'"),
+        ('"crl", "srl"', '"crl", "slr"', 8, "agent is 'slr'; it must be one of 'crl', 'srl', 'chrono'"),
+        ("chunk = [1, 2]", "chunk = [0, 2]", 9, "chunk is 0; it must lie in 1 … 64"),
+        ("discount = 0.97", "bins = 9", 7,
+         "the run agent=crl,chunk=1,seed=0 cannot be: agent.bins is no setting of crl; srl and chrono have it"),
+        ("chunk = [1, 2]", 'energy = ["l2"]', 7,
+         "the run agent=srl,energy=l2,seed=0 cannot be: agent.energy is no setting of srl; crl has it"),
+    ],
+)  # fmt: skip
+def test_a_setting_is_of_one_of_the_agents_and_in_a_run_of_its_own(old, new, line, told):
+    assert old in AGENTS
+    with pytest.raises(UserError) as caught:
+        built(AGENTS.replace(old, new, 1))
+    assert str(caught.value).startswith(f"mine.toml:{line}: "), caught.value
+    assert told in str(caught.value)
 
 
 def test_line_of_follows_tables_lists_and_inline_tables():

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from goalward import envs, presets
-from goalward.config import TrainConfig, check_together, from_dict, merge
+from goalward.config import TrainConfig, check_together, from_dict, merge, named_agent, owners
 from goalward.config.values import names
 from goalward.errors import UserError
 from goalward.lab import claims
@@ -97,7 +97,7 @@ def _trial(labels: Mapping[str, str], settings: Mapping[str, Any], source: Sourc
     if not isinstance(env, str):
         raise source.error(["base"], "env is missing; name the environment of the runs, here or as an axis")
     try:
-        known = presets.load(envs.preset(env) if start == "laptop" else start)
+        known = presets.load(envs.preset(env) if start == "laptop" else start, named_agent(settings))
         config = from_dict(merge(known, settings), name)
         check_together(config)
     except UserError as error:
@@ -118,7 +118,7 @@ def _words(start: str, settings: Mapping[str, Any], config: TrainConfig) -> tupl
     if start != "laptop":
         words += ["--preset", start]
     for path, value in _leaves(settings):
-        flag = path[-1].replace("_", "-")
+        flag = "agent" if path == ("agent", "name") else path[-1].replace("_", "-")
         if path[0] == "env_settings":
             continue
         if isinstance(value, bool):
@@ -151,11 +151,19 @@ def _check_settings(values: Mapping[str, Any], source: Source, where: tuple[str,
 
 
 def _check_setting(path: Sequence[str], value: Any, source: Source, where: Sequence[str]) -> None:
-    """As `_check_settings`, of one setting by its dotted name or its own."""
-    try:
-        from_dict(merge({"env": ""}, _nested({".".join(path): value})), "")
-    except UserError as error:
-        raise source.error(where, str(error).removeprefix(": ")) from error
+    """As `_check_settings`, of one setting by its dotted name or its own; an agent's may be of any agent."""
+    name = ".".join(path)
+    settings = merge({"env": ""}, _nested({name: value}))
+    part, _, leaf = _full(name).rpartition(".")
+    agents = [{"agent": {"name": agent}} for agent in owners(leaf)] if part == "agent" else []
+    errors = []
+    for agent in agents or [{}]:
+        try:
+            from_dict(merge(settings, agent), "")
+            return
+        except UserError as error:
+            errors.append(error)
+    raise source.error(where, str(errors[0]).removeprefix(": ")) from errors[0]
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,7 +173,8 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
         if path[0] == "preset":
             nested["preset"] = value
             continue
-        for name in reversed(_full(".".join(path)).split(".")):
+        full = _full(".".join(path))
+        for name in reversed(["agent", "name"] if full == "agent" else full.split(".")):
             value = {name: value}
         nested = merge(nested, value)
     return nested
