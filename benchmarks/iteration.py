@@ -71,6 +71,7 @@ def ours(experiment: train.Experiment, run: train.Run) -> Method:
 
     def sample(experience: replay.Replay, key: PRNGKeyArray) -> Batch:
         keys = train.update_keys(experiment, key)
+        experience = replay.index(experience, experiment.env.spec, experiment.agent.relabel)
         return jax.lax.map(lambda key: train.sample(experiment, experience, key), keys)
 
     def learn(agent: Any, experience: replay.Replay, key: PRNGKeyArray) -> Any:

@@ -207,8 +207,9 @@ def sample(settings: Settings, rows: Trajectory, key: PRNGKeyArray) -> Batch:
     goal = settings.achieved(jnp.take_along_axis(obs, future[..., None], axis=1))
     order = jax.random.permutation(shuffle_key, windows * span)[:needed]
     order = order.reshape(settings.updates, settings.batch_size)
-    flat = (leaf[:, :-1].reshape(windows * span, -1) for leaf in (obs, action, goal, commanded))
-    return Batch(*(leaf[order] for leaf in flat))
+    return jax.tree.map(
+        lambda leaf: leaf[:, :-1].reshape(windows * span, -1)[order], Batch(obs, action, goal, commanded)
+    )
 
 
 def learn(settings: Settings, state: State, rows: Trajectory, key: PRNGKeyArray) -> tuple[State, Metrics]:

@@ -221,6 +221,7 @@ def _updates(
     experiment: train.Experiment, agent: Any, experience: replay.Replay, key: PRNGKeyArray, number: Array
 ) -> Any:
     """Take so many updates, a number that the program is told when it runs."""
+    experience = replay.index(experience, experiment.env.spec, experiment.agent.relabel)
 
     def step(i: Array, agent: Any) -> Any:
         return train.update(experiment, agent, experience, jax.random.fold_in(key, i))[0]

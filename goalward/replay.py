@@ -6,13 +6,14 @@ t mod C. A row's future is the rest of its episode that is already in the ring.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from goalward.types import Batch, Trajectory
+from goalward import reach
+from goalward.types import Batch, EnvSpec, Trajectory
 
 # (u ~ U[0, 1), steps left K ≥ 1) -> steps ahead, 1 … K
 Horizon = Callable[[Float[Array, " B"], Int[Array, " B"]], Int[Array, " B"]]
@@ -21,12 +22,30 @@ Horizon = Callable[[Float[Array, " B"], Int[Array, " B"]], Int[Array, " B"]]
 MIN_ROWS = 3
 
 
+class Relabel(NamedTuple):
+    """Which goals, and what else, a batch is drawn with."""
+
+    horizon: Horizon  # law of goals that were achieved later in the episode
+    current: float = 0.0  # share of samples whose goal is what the row itself achieved
+    random: float = 0.0  # share whose goal was achieved in any row of the same world that the ring holds
+    chunk: int = 1  # actions of a sample
+    outcomes: bool = False  # whether `Batch.left` and `Batch.failed` are told
+    window: int | None = None  # within so many steps the goal is searched for, and `Batch.reach` told
+    # A goal that is not reached: as many steps as the ring shows of the episode, or the window, count as seen.
+    censoring: Literal["observed", "window"] = "observed"
+    # Edges 1 = e₀ < e₁ < … of bins of future steps, [eₖ, eₖ₊₁), for `Reach.near`; it needs a window.
+    occupancy: tuple[int, ...] = ()
+
+
 class Replay(NamedTuple):
     """The ring and its clock."""
 
     rows: Trajectory  # leaves (C, N, …)
     last: Int[Array, "C N"]  # absolute time of the last row, so far, of this row's episode
     inserted: Int[Array, ""]  # rows written to each world since the start
+    places: Float[Array, "N S G"] | None = (
+        None  # what rows achieved, for as long as no row is inserted: `index`
+    )
 
 
 def init(row: Trajectory, capacity: int) -> Replay:
@@ -53,25 +72,77 @@ def insert(replay: Replay, chunk: Trajectory) -> Replay:
     return Replay(rows, last.at[slots].set(end), replay.inserted + steps)
 
 
-def sample(
-    replay: Replay,
-    achieved: Callable[[Array], Array],
-    horizon: Horizon,
-    batch_size: int,
-    key: PRNGKeyArray,
-) -> Batch:
-    """Draw rows uniformly among those that have a future, each with a goal achieved in that future.
+def index(replay: Replay, spec: EnvSpec, relabel: Relabel) -> Replay:
+    """Lay out what rows achieved for a search; once for many samples. Does nothing where none is asked for."""
+    if relabel.window is None or replay.places is not None:
+        return replay
+    return replay._replace(places=reach.places(spec.achieved(replay.rows.obs)))
 
-    Needs at least `MIN_ROWS` rows in every world. `achieved` maps observations (B, D) to goals (B, G).
+
+def sample(replay: Replay, spec: EnvSpec, relabel: Relabel, batch_size: int, key: PRNGKeyArray) -> Batch:
+    """Draw rows uniformly among those that have a future, each with a goal, most often of that future.
+
+    Needs at least `MIN_ROWS` rows in every world.
     """
-    row_key, horizon_key = jax.random.split(key)
-    time, world, steps_left = _rows_with_future(replay, batch_size, row_key)
-    ahead = horizon(jax.random.uniform(horizon_key, (batch_size,)), steps_left)
+    mixed = relabel.current + relabel.random > 0.0
+    row_key, horizon_key, *kind_keys = jax.random.split(key, 4 if mixed else 2)
+    time, world, left = _rows_with_future(replay, batch_size, row_key)
+    ahead = relabel.horizon(jax.random.uniform(horizon_key, (batch_size,)), left)
+    goal_time = _other_kinds(replay, relabel, time, time + ahead, *kind_keys) if mixed else time + ahead
     capacity = replay.last.shape[0]
-    now, future = time % capacity, (time + ahead) % capacity
+    now, future = time % capacity, goal_time % capacity
     rows = replay.rows
-    goal = achieved(rows.obs[future, world])
-    return Batch(rows.obs[now, world], rows.action[now, world], goal, rows.goal[now, world])
+    goal = spec.achieved(rows.obs[future, world])
+    action = rows.action[now, world] if relabel.chunk == 1 else _chunk(replay, relabel.chunk, time, world, left)
+    batch = Batch(rows.obs[now, world], action, goal, rows.goal[now, world])
+    return _with_hindsight(replay, spec, relabel, batch, (time, world, left))
+
+
+def _other_kinds(
+    replay: Replay, relabel: Relabel, now: Array, later: Array, kind_key: PRNGKeyArray, time_key: PRNGKeyArray
+) -> Int[Array, " B"]:
+    """Times of goals: `later`, but for the shares of current and of random ones."""
+    kind = jax.random.uniform(kind_key, now.shape)
+    time = jax.random.randint(time_key, now.shape, _oldest(replay), replay.inserted)
+    other = jnp.where(kind < relabel.current, now, time)
+    return jnp.where(kind < relabel.current + relabel.random, other, later)
+
+
+def _chunk(replay: Replay, number: int, time: Array, world: Array, left: Array) -> Float[Array, "B HA"]:
+    """The actions of a row and of those after it. What the last row of an episode holds was not taken."""
+    ahead = jnp.arange(number, dtype=jnp.int32)[None]
+    slots = (time[:, None] + ahead) % replay.last.shape[0]
+    taken = ahead < left[:, None]
+    actions = jnp.where(taken[..., None], replay.rows.action[slots, world[:, None]], 0.0)
+    return actions.reshape(actions.shape[0], -1)
+
+
+def _with_hindsight(
+    replay: Replay, spec: EnvSpec, relabel: Relabel, batch: Batch, drawn: tuple[Array, Array, Array]
+) -> Batch:
+    """Add what is asked for of the futures of the rows, given as `_rows_with_future` does."""
+    time, world, left = drawn
+    if relabel.chunk > 1:
+        batch = batch._replace(valid=left >= relabel.chunk)
+    if relabel.outcomes:
+        batch = batch._replace(left=left, failed=_failed(replay, *drawn))
+    if relabel.window is None:
+        return batch
+    places = index(replay, spec, relabel).places
+    assert places is not None  # noqa: S101  # there is a window
+    rows = jnp.minimum(left, relabel.window)
+    future = reach.Future(world, time % replay.last.shape[0], rows, _failed(replay, *drawn))
+    asked = (relabel.window, relabel.censoring, relabel.occupancy)
+    return batch._replace(reach=reach.reach(places, spec, future, batch.goal, *asked))
+
+
+def _failed(replay: Replay, time: Array, world: Array, left: Array) -> Bool[Array, " B"]:
+    return replay.rows.terminated[(time + left) % replay.last.shape[0], world]
+
+
+def _oldest(replay: Replay) -> Int[Array, ""]:
+    """Absolute time of the oldest row in the ring."""
+    return jnp.maximum(replay.inserted - replay.last.shape[0], 0)
 
 
 def _rows_with_future(
@@ -79,7 +150,7 @@ def _rows_with_future(
 ) -> tuple[Int[Array, " B"], Int[Array, " B"], Int[Array, " B"]]:
     """Absolute time, world and steps left of uniform rows; those without a future are drawn again."""
     capacity, worlds = replay.last.shape
-    oldest = jnp.maximum(replay.inserted - capacity, 0)
+    oldest = _oldest(replay)
 
     def draw(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
         time_key, world_key = jax.random.split(key)

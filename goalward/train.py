@@ -163,7 +163,7 @@ def sample(experiment: Experiment, experience: replay.Replay, key: PRNGKeyArray)
     """Draw a batch from the replay, with the goals that the agent trains on."""
     config, spec = experiment.config, experiment.env.spec
     with jax.named_scope("sample"):
-        draw = partial(replay.sample, experience, spec.achieved, experiment.agent.relabel, config.batch_size)
+        draw = partial(replay.sample, experience, spec, experiment.agent.relabel, config.batch_size)
         if not config.random_shift:
             return draw(key)
         draw_key, shift_key = jax.random.split(key)
@@ -185,10 +185,12 @@ def learn(experiment: Experiment, run: Run, key: PRNGKeyArray) -> tuple[Run, Met
     the one that update was tried on.
     """
     updates = run.updates + experiment.config.updates_per_iteration
+    with jax.named_scope("sample"):
+        experience = replay.index(run.replay, experiment.env.spec, experiment.agent.relabel)
 
     def step(carry: tuple[Any, Array], key: PRNGKeyArray) -> tuple[tuple[Any, Array], Metrics]:
         agent, healthy = carry
-        updated, metrics = update(experiment, agent, run.replay, key)
+        updated, metrics = update(experiment, agent, experience, key)
         healthy &= jnp.all(jnp.stack([jnp.isfinite(value) for value in metrics.values()]))
         with jax.named_scope("optimiser"):
             agent = jax.tree.map(partial(jnp.where, healthy), updated, agent)

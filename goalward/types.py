@@ -1,13 +1,14 @@
 """The few types every other module shares.
 
 Axis letters: N worlds, T time, B batch, D observation, A action, G goal,
-R representation, W width, L blocks, C capacity of the replay in rows.
+R representation, W width, L blocks, C capacity of the replay in rows, H actions of a chunk, K bins of
+future steps.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 Metrics = dict[str, Array]
 
@@ -26,13 +27,34 @@ class Trajectory(NamedTuple):
     terminated: Array  # (T, N) bool: this state ended its episode, the time limit did not
 
 
+class Reach(NamedTuple):
+    """When a goal was first reached after its row, as far as is known, leaves (B, …)."""
+
+    reached: Bool[Array, " B"]  # within the window that was searched, and within the episode
+    # Until then, 0 where the row itself is there. Not reached: in so many steps it is known not to be.
+    steps: Int[Array, " B"]
+    # Mean closeness to the goal, 0 … 1, in each bin of future steps, over those of them that are known of.
+    near: Float[Array, "B K"] | None = None
+    observed: Bool[Array, "B K"] | None = None  # whether any step of the bin is known of
+
+
 class Batch(NamedTuple):
-    """What an agent learns from, leaves (B, …)."""
+    """What an agent learns from, leaves (B, …). What its `Relabel` does not ask for is None.
+
+    The action is a chunk of H, one after the other; those after the end of the episode, or of what the ring
+    knows of it, are zeros.
+    """
 
     obs: Float[Array, "B D"]
-    action: Float[Array, "B A"]
+    action: Float[Array, "B HA"]
     goal: Float[Array, "B G"]  # relabelled: reached later in the same episode
     commanded: Float[Array, "B G"]  # what the agent was after then
+    valid: Bool[Array, " B"] | None = (
+        None  # all H actions were taken in this episode, and what follows is known
+    )
+    left: Int[Array, " B"] | None = None  # rows of this episode after this one, so far
+    failed: Bool[Array, " B"] | None = None  # the episode ended so many rows later by a termination
+    reach: Reach | None = None
 
 
 class EnvSpec(NamedTuple):
@@ -48,7 +70,14 @@ class EnvSpec(NamedTuple):
     episode_length: int
     achieved: Callable[[Float[Array, "*n D"]], Float[Array, "*n G"]]
     distance: Callable[[Float[Array, "*n G"], Float[Array, "*n G"]], Float[Array, "*n"]]
-    success: Callable[[Float[Array, "*n G"], Float[Array, "*n G"]], Bool[Array, "*n"]]
+    threshold: float  # a goal is reached at a distance below
     # Axes along which the world looks the same from everywhere: for each, the elements of the observation that
     # hold a position on it. `achieved` is linear in them.
     shifts: tuple[tuple[int, ...], ...] = ()
+    # What else, of achieved and commanded goals, has to hold where a goal is reached.
+    alike: Callable[[Float[Array, "*n G"], Float[Array, "*n G"]], Bool[Array, "*n"]] | None = None
+
+    def success(self, achieved: Float[Array, "*n G"], goal: Float[Array, "*n G"]) -> Bool[Array, "*n"]:
+        """Whether a goal is reached."""
+        near = self.distance(achieved, goal) < self.threshold
+        return near if self.alike is None else near & self.alike(achieved, goal)

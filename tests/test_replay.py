@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from goalward import replay
-from goalward.types import Batch, Trajectory
+from goalward.types import Batch, EnvSpec, Trajectory
 
 KEY = jax.random.key(0)
 insert = jax.jit(replay.insert)
@@ -64,12 +64,14 @@ def naive_last(first, inserted, capacity):
 
 # All samples below come from rings of one shape, so that each horizon is compiled once.
 CAPACITY, WORLDS, DRAWS = 16, 16, 1 << 15
+# A goal is the whole observation.
+SPEC = EnvSpec(4, 1, 4, 100, lambda obs: obs, lambda a, g: jnp.max(jnp.abs(a - g), axis=-1), 0.5)
 
 
 @functools.cache
 def sampler(horizon):
-    draw = replay.HORIZONS[horizon](0.7)
-    return jax.jit(lambda ring, key: replay.sample(ring, lambda obs: obs, draw, DRAWS, key))
+    relabel = replay.Relabel(replay.HORIZONS[horizon](0.7))
+    return jax.jit(lambda ring, key: replay.sample(ring, SPEC, relabel, DRAWS, key))
 
 
 def random_ring(rows, chance=0.3):
@@ -173,7 +175,7 @@ def test_row_and_steps_ahead_follow_their_joint_law():
 
 def test_sampling_needs_no_jit():
     _, ring = random_ring(55)
-    plain = replay.sample(ring, lambda obs: obs, replay.truncated_geometric(0.7), DRAWS, KEY)
+    plain = replay.sample(ring, SPEC, replay.Relabel(replay.truncated_geometric(0.7)), DRAWS, KEY)
     for a, b in zip(sampler("truncated_geometric")(ring, KEY), plain, strict=True):
         np.testing.assert_array_equal(a, b)
 

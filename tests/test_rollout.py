@@ -24,7 +24,7 @@ def line():
     def distance(achieved, goal):
         return jnp.abs(achieved - goal)[..., 0]
 
-    spec = EnvSpec(1, 1, 1, LENGTH, lambda obs: obs, distance, lambda a, g: distance(a, g) < 0.25)
+    spec = EnvSpec(1, 1, 1, LENGTH, lambda obs: obs, distance, 0.25)
     return core.Env("line", spec, reset, jnp.add, lambda state: state, lambda state: state[0] >= END)
 
 

@@ -37,7 +37,7 @@ def moved(params):
 @functools.cache
 def both_updates():
     """State and metrics after one update, ours and the textbook's, from the same parameters, batch and key."""
-    agent = crl.make(PAPER, NETWORK, EnvSpec(OBS, ACTION, GOAL, 10, *[lambda *x: x[0]] * 3))
+    agent = crl.make(PAPER, NETWORK, EnvSpec(OBS, ACTION, GOAL, 10, *[lambda *x: x[0]] * 2, threshold=1.0))
     state = jax.jit(agent.init)(KEY)
     state = state._replace(params=moved(state.params))
     random = np.random.default_rng(1)
@@ -103,7 +103,7 @@ def test_parameters_after_an_update_are_ours():
 
 def test_other_layers_are_refused():
     config = NetworkConfig(depth=1, block_size=1, width=4, layer_norm=False)
-    agent = crl.make(PAPER, config, EnvSpec(OBS, ACTION, GOAL, 10, *[lambda *x: x[0]] * 3))
+    agent = crl.make(PAPER, config, EnvSpec(OBS, ACTION, GOAL, 10, *[lambda *x: x[0]] * 2, threshold=1.0))
     with pytest.raises(ValueError, match="layer_norm=False"):
         textbook.from_goalward(jax.eval_shape(agent.init, KEY))
 

@@ -218,8 +218,8 @@ def test_an_iteration_is_its_parts_one_by_one(session):
     @jax.jit
     def update(agent, rows, key):
         sample_key, update_key = jax.random.split(key)
-        relabel, achieved = experiment.agent.relabel, experiment.env.spec.achieved
-        batch = replay.sample(rows, achieved, relabel, config.batch_size, sample_key)
+        relabel, spec = experiment.agent.relabel, experiment.env.spec
+        batch = replay.sample(rows, spec, relabel, config.batch_size, sample_key)
         return experiment.agent.update(agent, batch, update_key)
 
     gathered, _ = session.programs.gather(jax.tree.map(jnp.copy, session.run))

@@ -7,7 +7,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from goalward.config import NetworkConfig
 from goalward.networks import Architecture, check_depth
-from goalward.replay import Horizon
+from goalward.replay import Relabel
 from goalward.types import Batch, Metrics
 
 State = Any
@@ -28,8 +28,7 @@ class Agent(NamedTuple):
     update: Callable[[State, Batch, PRNGKeyArray], tuple[State, Metrics]]
     # by network and residual block, leaves (blocks,)
     block_norms: Callable[[State, Batch, PRNGKeyArray], Metrics]
-    relabel: Horizon  # which goals it trains on
-    chunk: int  # H, how many actions it decides on at a time: `act` and `act_greedily` give (N, H·A)
+    relabel: Relabel  # which goals, and what else, it trains on
 
 
 def architectures(config: NetworkConfig) -> tuple[Architecture, Architecture]:

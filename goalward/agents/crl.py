@@ -20,7 +20,7 @@ from goalward.losses import (
     temperature_loss,
 )
 from goalward.networks import Actor, Critic, block_norms, sample_action
-from goalward.replay import HORIZONS
+from goalward.replay import HORIZONS, Relabel
 from goalward.types import Batch, EnvSpec, Metrics
 
 
@@ -167,8 +167,8 @@ def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
         params = eqx.apply_updates(state.params, CRLParams(*updates))
         return state._replace(params=params, opt=(actor_opt, critic_opt, alpha_opt))
 
-    relabel = HORIZONS[config.horizon](config.discount)
-    return Agent(init, act, act_greedily, embed, value, update, norms, relabel, 1)
+    relabel = Relabel(HORIZONS[config.horizon](config.discount))
+    return Agent(init, act, act_greedily, embed, value, update, norms, relabel)
 
 
 def _inputs(scales: Scales | None, obs: Array, goal: Array) -> tuple[Array, Array]:

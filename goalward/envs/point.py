@@ -95,7 +95,7 @@ def make(name: str, settings: PointSettings) -> Env:
         episode_length=settings.episode_length,
         achieved=lambda obs: obs[..., :2],
         distance=distance,
-        success=lambda achieved, goal: distance(achieved, goal) < settings.goal_threshold,
+        threshold=settings.goal_threshold,
     )
     to_maze_cells = partial(to_cells, maze)
     return Env(name, spec, reset, step, observe, lambda _: jnp.zeros((), bool), maze, to_maze_cells)

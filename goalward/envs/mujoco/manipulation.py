@@ -10,7 +10,6 @@ Places, postures, angles and rules of success are those of JaxGCRL (envs/manipul
 scaling-crl, which builds on it; what differs says why.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -191,7 +190,7 @@ def arm_grasp(name: str, settings: ArmSettings) -> Task:
     spec = reach_spec(
         scene.model, 23, slice(16, 23), settings.episode_length, settings.goal_threshold, len(MOVED) + 1
     )
-    spec = spec._replace(distance=grasp_distance, success=grasp_success(settings.goal_threshold))
+    spec = spec._replace(distance=grasp_distance, alike=as_far_open)
     return Task(name, scene.model, SUBSTEPS, spec, reset, observe, markers, control=gripper_control,
                 follow=lambda physics, _: wanted(physics.qpos[scene.cube]), reads=READS,
                 version=VERSION)  # fmt: skip
@@ -203,14 +202,9 @@ def grasp_distance(achieved: Array, wanted: Array) -> Array:
     return jnp.linalg.norm(apart[..., :3] + apart[..., 3:6], axis=-1) / 2.0
 
 
-def grasp_success(threshold: float) -> Callable[[Array, Array], Array]:
-    """Make the rule of a grasp: nearer than `threshold`, and as far open as wanted to `OPENNESS_TOLERANCE`."""
-
-    def success(achieved: Array, wanted: Array) -> Array:
-        open_alike = jnp.abs(achieved[..., 6] - wanted[..., 6]) < OPENNESS_TOLERANCE
-        return (grasp_distance(achieved, wanted) < threshold) & open_alike
-
-    return success
+def as_far_open(achieved: Array, wanted: Array) -> Array:
+    """Whether a grasp is as far open as wanted, to `OPENNESS_TOLERANCE`. (…, 7) and (…, 7) -> (…)."""
+    return jnp.abs(achieved[..., 6] - wanted[..., 6]) < OPENNESS_TOLERANCE
 
 
 def joint_targets(targets: Targets, action: Array) -> Array:

@@ -96,10 +96,7 @@ def _task(name: str, settings: PusherSettings, starts: list[Box], goals: list[Bo
     obs_dim, first = 2 * JOINTS + 3 + 3 * number, JOINTS + 3
     goal = slice(first, first + 3 * number)
     spec = reach_spec(model, obs_dim, goal, settings.episode_length, settings.goal_threshold)
-    spec = spec._replace(
-        distance=distance,
-        success=lambda achieved, wanted: distance(achieved, wanted) < settings.goal_threshold,
-    )
+    spec = spec._replace(distance=distance)
     heights = tuple(first + 3 * i + 2 for i in range(number))
     return Task(
         name, model, SUBSTEPS, spec, reset, observe, markers, reads=("xpos",), constant=heights, version=VERSION

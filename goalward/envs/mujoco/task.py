@@ -87,6 +87,6 @@ def reach_spec(
         episode_length=episode_length,
         achieved=lambda obs: obs[..., goal],
         distance=distance,
-        success=lambda achieved, wanted: distance(achieved, wanted) < threshold,
+        threshold=threshold,
         shifts=shifts,
     )
