@@ -16,7 +16,7 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from goalward import networks
-from goalward.agents.crl import CRLState
+from goalward.agents import parts
 from goalward.losses import DISTANCE_EPSILON
 from goalward.types import Batch, Metrics, Trajectory
 
@@ -67,9 +67,9 @@ class State(NamedTuple):
     opt: tuple[Any, Any, Any]
 
 
-def from_goalward(state: CRLState) -> State:
+def from_goalward(state: parts.State) -> State:
     """The same parameters, unstacked, with optimisers that have not stepped yet."""
-    actor, critic, log_alpha = state.params
+    actor, critic, log_alpha, _ = state.params
     params = (unstack(actor.trunk), log_alpha, (unstack(critic.phi), unstack(critic.psi)))
     return State(*params, (ADAM.init(params[0]), ADAM.init(params[1]), ADAM.init(params[2])))
 

@@ -14,7 +14,8 @@ DISTANCE_EPSILON = 1e-6
 
 PairedFn = Callable[[Float[Array, "B R"], Float[Array, "B R"]], Float[Array, " B"]]
 PairwiseFn = Callable[[Float[Array, "B R"], Float[Array, "C R"]], Float[Array, "B C"]]
-ObjectiveFn = Callable[[Float[Array, "B B"]], Float[Array, ""]]
+# Weights (B,) of the samples, or None where all count alike.
+ObjectiveFn = Callable[[Float[Array, "B B"], Float[Array, " B"] | None], Float[Array, ""]]
 
 
 class Energy(NamedTuple):
@@ -69,27 +70,35 @@ ENERGIES: dict[str, Energy] = {
 }
 
 
-def info_nce(logits: Float[Array, "B B"]) -> Float[Array, ""]:
-    """Forward InfoNCE, −(1/B) Σ_i [ f_ii − logsumexp_j f_ij ]: which goal follows this state and action?"""
-    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - jnp.diagonal(logits))
+def weighted_mean(terms: Float[Array, " B"], weights: Float[Array, " B"] | None) -> Float[Array, ""]:
+    """(1/B) Σ_i w_i x_i."""
+    return jnp.mean(terms if weights is None else weights * terms)
 
 
-def backward_info_nce(logits: Float[Array, "B B"]) -> Float[Array, ""]:
-    """Backward InfoNCE, −(1/B) Σ_j [ f_jj − logsumexp_i f_ij ]: which state and action lead to this goal?"""
-    return info_nce(logits.T)
+def info_nce(logits: Float[Array, "B B"], weights: Float[Array, " B"] | None = None) -> Float[Array, ""]:
+    """Forward InfoNCE, −(1/B) Σ_i w_i [ f_ii − logsumexp_j f_ij ]: which goal follows this state and action?"""
+    return weighted_mean(jax.nn.logsumexp(logits, axis=1) - jnp.diagonal(logits), weights)
 
 
-def symmetric_info_nce(logits: Float[Array, "B B"]) -> Float[Array, ""]:
+def backward_info_nce(
+    logits: Float[Array, "B B"], weights: Float[Array, " B"] | None = None
+) -> Float[Array, ""]:
+    """Backward InfoNCE, −(1/B) Σ_j w_j [ f_jj − logsumexp_i f_ij ]: which state and action lead to a goal?"""
+    return info_nce(logits.T, weights)
+
+
+def symmetric_info_nce(
+    logits: Float[Array, "B B"], weights: Float[Array, " B"] | None = None
+) -> Float[Array, ""]:
     """The mean of forward and backward InfoNCE."""
-    return 0.5 * (info_nce(logits) + backward_info_nce(logits))
+    return 0.5 * (info_nce(logits, weights) + backward_info_nce(logits, weights))
 
 
-def binary_nce(logits: Float[Array, "B B"]) -> Float[Array, ""]:
-    """Binary NCE, −(1/B) Σ_i [ log σ(f_ii) + 1/(B−1) Σ_{j≠i} log σ(−f_ij) ]: did this goal follow, or not?"""
+def binary_nce(logits: Float[Array, "B B"], weights: Float[Array, " B"] | None = None) -> Float[Array, ""]:
+    """Binary NCE, −(1/B) Σ_i w_i [ log σ(f_ii) + 1/(B−1) Σ_{j≠i} log σ(−f_ij) ]: did this goal follow?"""
     positives = jnp.diagonal(logits)
-    negatives = jnp.sum(jax.nn.softplus(logits)) - jnp.sum(jax.nn.softplus(positives))
-    size = logits.shape[0]
-    return jnp.mean(jax.nn.softplus(-positives)) + negatives / (size * (size - 1))
+    of_rows = jnp.sum(jax.nn.softplus(logits), axis=1) - jax.nn.softplus(positives)
+    return weighted_mean(jax.nn.softplus(-positives) + of_rows / (logits.shape[0] - 1), weights)
 
 
 OBJECTIVES: dict[str, ObjectiveFn] = {

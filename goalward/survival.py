@@ -42,19 +42,21 @@ def log_likelihood(
 ) -> Float[Array, " B"]:
     """Log-probability of what was seen, T = `steps` where `reached`, else T > `steps` (censored); from logits.
 
-    T = 0: log p.  T in bin k: log(1 − p) + Σ_{j<k} log(1 − h_j) + log h_k.  Censored: log(1 − p) and
-    Σ log(1 − h_j) over the bins whose last step is at or before `steps`; for the last bin that is W.
+    T = 0: log p.  T in bin k: log(1 − p) + Σ_{j<k} log(1 − h_j) + log h_k.  Censored: log(1 − p) + Σ_j s_j
+    log(1 − h_j), with s_j the share of a bin's steps that are at or before `steps`: where a step is as
+    hazardous as the next, (1 − h)ˢ is the chance to pass a share s of the bin.
     """
     first = jnp.asarray(edges[:-1], jnp.int32)[None]
     last = jnp.asarray([*(edge - 1 for edge in edges[1:-1]), edges[-1]], jnp.int32)[None]
     steps = jnp.clip(steps, 0, int(edges[-1]))
     there = reached & (steps == 0)
     reached, steps = reached[:, None], steps[:, None]
-    seen = ~there[:, None] & (jnp.where(reached, first, last) <= steps)
+    share = jnp.clip((steps - first + 1) / (last - first + 1), 0.0, 1.0)
+    seen = jnp.where(there[:, None], 0.0, jnp.where(reached, jnp.ceil(share), share))
     event = reached & (first <= steps) & (steps <= last)
     # One softplus an element serves both, since log σ(ℓ) = −softplus(−ℓ) and log(1 − σ(ℓ)) = −softplus(ℓ).
     surprise = jax.nn.softplus(jnp.where(event, -hazards, hazards))
-    return -jax.nn.softplus(jnp.where(there, -now, now)) - jnp.sum(jnp.where(seen, surprise, 0.0), axis=1)
+    return -jax.nn.softplus(jnp.where(there, -now, now)) - jnp.sum(seen * surprise, axis=1)
 
 
 def survival(now: Float[Array, " B"], hazards: Float[Array, "B K"]) -> Float[Array, "B K"]:

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +10,9 @@ import numpy as np
 import optax
 import pytest
 
-from goalward.agents import crl
-from goalward.config import CRLConfig, NetworkConfig
+from goalward import agents
+from goalward.agents.parts import State
+from goalward.config import CRLConfig, NetworkConfig, TrainConfig
 from goalward.networks import sample_action
 from goalward.types import Batch, EnvSpec
 
@@ -39,8 +41,11 @@ def spec():
 
 @functools.cache
 def agent_of(config):
-    agent = crl.make(config, NETWORK, spec())
-    return agent._replace(init=jax.jit(agent.init), update=jax.jit(agent.update))
+    """The agent's methods, those compiled that take long."""
+    agent = agents.make(TrainConfig("", agent=config, network=NETWORK), spec())
+    names = ("init", "update", "act", "act_greedily", "embed", "value")
+    methods = {name: getattr(agent, name) for name in names}
+    return SimpleNamespace(**methods | {name: jax.jit(methods[name]) for name in names[:2]})
 
 
 @functools.cache
@@ -65,18 +70,6 @@ def after_updates(config, updates):
 
 def named_leaves(tree):
     return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
-
-
-@pytest.mark.parametrize("config", [L2, DOT], ids=["l2", "dot"])
-def test_update_is_finite_and_changes_every_parameter(config):
-    agent = agent_of(config)
-    state = agent.init(KEY)
-    updated, metrics = agent.update(state, make_batch(), KEY)
-    assert set(metrics) == METRICS
-    assert all(np.isfinite(value) and value.shape == () for value in metrics.values())
-    for (name, old), (_, new) in zip(named_leaves(state.params), named_leaves(updated.params), strict=True):
-        assert np.all(np.isfinite(new)), name
-        assert np.any(old != new), name
 
 
 # --- one update, as the paper writes it ---
@@ -108,7 +101,7 @@ def actor_loss(actor, critic, alpha, batch, key, config):
 
 def one_after_the_other(state, batch, key, config):
     """First actor and α step, against the old critic; then the critic steps."""
-    (actor, critic, log_alpha), (actor_opt, critic_opt, alpha_opt) = state.params, state.opt
+    (actor, critic, log_alpha, _), (actor_opt, critic_opt, alpha_opt) = state.params, state.opt
 
     def stepped(params, gradient, opt, rate):
         updates, _ = optax.adam(rate).update(gradient, opt)
@@ -143,7 +136,7 @@ def both_updates(config):
 @pytest.mark.parametrize("config", [L2, DOT], ids=["l2", "dot"])
 def test_update_is_the_papers_sequence(config):
     (params, _), (expected, _) = both_updates(config)
-    for (name, a), (_, b) in zip(named_leaves(tuple(params)), named_leaves(expected), strict=True):
+    for (name, a), (_, b) in zip(named_leaves(params[:3]), named_leaves(expected), strict=True):
         # A gradient near 0 is all rounding, and Adam makes a step of it: a tenth of a step is allowed.
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=3e-5, err_msg=name)
 
@@ -168,7 +161,7 @@ def test_update_needs_no_jit():
     """With most sizes equal, so that fewer operations are compiled one by one."""
     config = CRLConfig(repr_dim=4)
     network = NetworkConfig(depth=1, block_size=1, width=4, layer_norm=False, activation="tanh")
-    agent = crl.make(config, network, spec()._replace(obs_dim=2))
+    agent = agents.make(TrainConfig("", agent=config, network=network), spec()._replace(obs_dim=2))
     state, batch = jax.jit(agent.init)(KEY), make_batch()
     batch = Batch(batch.obs[:4, :2], batch.action[:4], batch.goal[:4], batch.commanded[:4])
     (plain, plain_metrics), (compiled, metrics) = (
@@ -181,32 +174,9 @@ def test_update_needs_no_jit():
         np.testing.assert_allclose(plain_metrics[name], value, rtol=1e-4, err_msg=name)
 
 
-def test_update_is_a_function_of_state_batch_and_key():
-    agent, state = agent_of(L2), after_updates(L2, 3)
-    one, again, other = (agent.update(state, make_batch(), jax.random.key(i))[0].params for i in (1, 1, 2))
-    for (name, a), (_, b) in zip(named_leaves(one), named_leaves(again), strict=True):
-        np.testing.assert_array_equal(a, b, err_msg=name)
-    assert np.any(one.actor.trunk.head.bias != other.actor.trunk.head.bias)
-    np.testing.assert_array_equal(one.critic.phi.head.bias, other.critic.phi.head.bias)  # it sees no noise
-
-
-def test_learning_lowers_the_critic_loss_and_raises_the_accuracy():
-    agent, state, history = agent_of(L2), agent_of(L2).init(KEY), []
-    for i in range(200):
-        state, metrics = agent.update(state, make_batch(i), jax.random.key(i))
-        history.append(metrics)
-    early, late = (
-        {name: np.mean([metrics[name] for metrics in part]) for name in METRICS}
-        for part in (history[:20], history[-20:])
-    )
-    assert late["critic_loss"] < early["critic_loss"] - 0.5
-    assert late["accuracy"] > early["accuracy"] + 0.1
-    assert late["positive_logit"] - late["negative_logit"] > early["positive_logit"] - early["negative_logit"]
-
-
 def test_value_is_the_energy_of_the_greedy_actions_embedding():
     agent, state, batch = agent_of(L2), after_updates(L2, 3), make_batch()
-    actor, critic, _ = state.params
+    actor, critic, *_ = state.params
 
     @jax.jit
     def both(state):
@@ -242,11 +212,11 @@ def test_a_normalising_agent_is_a_plain_one_on_normalised_inputs():
     inputs = Batch(
         scaled(batch.obs, obs), batch.action, scaled(batch.goal, goal), scaled(batch.commanded, goal)
     )
-    bare = crl.CRLState(state.params, state.opt)
+    bare = State(state.params, state.opt)
     _, expected_metrics = plain.update(bare, inputs, KEY)
     for name, value in metrics.items():
         np.testing.assert_allclose(value, expected_metrics[name], rtol=1e-3, atol=1e-4, err_msg=name)
-    bare = crl.CRLState(updated.params, updated.opt)
+    bare = State(updated.params, updated.opt)
     for name, last in (("act", (KEY,)), ("act_greedily", ()), ("embed", ()), ("value", ())):
         expected = getattr(plain, name)(bare, inputs.obs, inputs.commanded, *last)
         ours = getattr(agent, name)(updated, batch.obs, batch.commanded, *last)

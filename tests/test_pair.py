@@ -9,7 +9,7 @@ import pytest
 import toy
 
 from goalward import agents, plan, policy, runs, train
-from goalward.agents.pair import LEARNER_STREAM, Pair
+from goalward.agents.pair import LEARNER_STREAM, State
 from goalward.cli import main
 from goalward.types import Batch
 
@@ -94,7 +94,7 @@ def test_the_learner_is_one_of_its_own_fed_with_the_same_batches():
     named = {f"collector_{name}": value for name, value in of_collector.items()}
     # To rounding: here each program draws the weights that it then updates, and may do both in one go.
     close = partial(np.testing.assert_allclose, rtol=1e-4, atol=3e-5)
-    assert_same((state, metrics, looks), (Pair(collector, learner), expected | named, expected_looks), close)
+    assert_same((state, metrics, looks), (State(collector, learner), expected | named, expected_looks), close)
     heads = [part.params.critic.phi.head.weight for part in state]
     assert np.all(heads[0] != heads[1])
 

@@ -38,9 +38,8 @@ def naive_log_likelihood(now, hazards, edges, reached, steps):
     for hazard, inside in zip(sigmoid(hazards), steps_of_bins(edges), strict=True):
         if reached and steps in inside:
             return total + np.log(hazard)
-        if not reached and inside[-1] > steps:
-            return total
-        total += np.log(1 - hazard)
+        seen = np.mean([step <= int(steps) for step in inside])
+        total += (1 if reached else seen) * np.log(1 - hazard)
     return total
 
 

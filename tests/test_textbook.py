@@ -10,8 +10,9 @@ import pytest
 from scipy import stats
 
 from benchmarks import iteration, textbook
-from goalward.agents import crl
-from goalward.config import CRLConfig, NetworkConfig
+from goalward import agents
+from goalward.agents.parts import Params, State
+from goalward.config import CRLConfig, NetworkConfig, TrainConfig
 from goalward.types import Batch, EnvSpec, Trajectory
 
 OBS, ACTION, GOAL, SIZE = 3, 2, 2, 16
@@ -34,10 +35,15 @@ def moved(params):
     )
 
 
+def agent_with(network):
+    spec = EnvSpec(OBS, ACTION, GOAL, 10, *[lambda *x: x[0]] * 2, threshold=1.0)
+    return agents.make(TrainConfig("", agent=PAPER, network=network), spec)
+
+
 @functools.cache
 def both_updates():
     """State and metrics after one update, ours and the textbook's, from the same parameters, batch and key."""
-    agent = crl.make(PAPER, NETWORK, EnvSpec(OBS, ACTION, GOAL, 10, *[lambda *x: x[0]] * 2, threshold=1.0))
+    agent = agent_with(NETWORK)
     state = jax.jit(agent.init)(KEY)
     state = state._replace(params=moved(state.params))
     random = np.random.default_rng(1)
@@ -71,8 +77,8 @@ def parameters_and_gradients():
     Adam's first moment after one step is (1 − 0.9) times the gradient.
     """
     (ours, _), (plain, _) = both_updates()
-    moments = crl.CRLParams(*(opt[0].mu for opt in ours.opt))
-    expected = [textbook.from_goalward(crl.CRLState(tree, ours.opt))[:3] for tree in (ours.params, moments)]
+    moments = Params(*(opt[0].mu for opt in ours.opt))
+    expected = [textbook.from_goalward(State(tree, ours.opt))[:3] for tree in (ours.params, moments)]
     found = [plain[:3], tuple(opt[0].mu for opt in plain.opt)]
     return [
         [(name, a, b) for (name, a), (_, b) in zip(named_leaves(x), named_leaves(y), strict=True)]
@@ -103,7 +109,7 @@ def test_parameters_after_an_update_are_ours():
 
 def test_other_layers_are_refused():
     config = NetworkConfig(depth=1, block_size=1, width=4, layer_norm=False)
-    agent = crl.make(PAPER, config, EnvSpec(OBS, ACTION, GOAL, 10, *[lambda *x: x[0]] * 2, threshold=1.0))
+    agent = agent_with(config)
     with pytest.raises(ValueError, match="layer_norm=False"):
         textbook.from_goalward(jax.eval_shape(agent.init, KEY))
 
@@ -148,7 +154,7 @@ def test_samples_are_pairs_of_one_episode():
     rows = counters(40, 3)
     batches = jax.jit(functools.partial(textbook.sample, settings(updates=50)))(rows, KEY)
     assert batches.obs.shape == (50, SIZE, 3)
-    obs, action, goal, commanded = (np.asarray(leaf).reshape(50 * SIZE, -1) for leaf in batches)
+    obs, action, goal, commanded = (np.asarray(leaf).reshape(50 * SIZE, -1) for leaf in batches[:4])
     np.testing.assert_array_equal(action[:, 0], obs[:, 2])
     np.testing.assert_array_equal(commanded[:, 0], obs[:, 0])
     np.testing.assert_array_equal(goal[:, :2], obs[:, :2])

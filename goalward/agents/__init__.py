@@ -1,29 +1,31 @@
-"""Learning methods by the type of their settings."""
+"""Learning methods: one a file, each a frozen dataclass with the methods of `core.Agent`, in that order."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from goalward.agents import crl, pair
-from goalward.agents.core import Agent
-from goalward.config import CRLConfig, TrainConfig
+from goalward.agents.chrono import Chrono
+from goalward.agents.core import Agent, architectures
+from goalward.agents.crl import CRL
+from goalward.agents.pair import Pair
+from goalward.agents.srl import SRL
+from goalward.config import ChronoConfig, CRLConfig, SRLConfig, TrainConfig
 from goalward.networks import check_depth
 from goalward.types import EnvSpec
 
-# (settings of the agent, networks, environment) -> agent
-_MAKE: dict[type, Callable[[Any, Any, EnvSpec], Agent]] = {CRLConfig: crl.make}
+# Which agent has which settings.
+AGENTS: dict[type, Any] = {CRLConfig: CRL, SRLConfig: SRL, ChronoConfig: Chrono}
 
 
 def make(config: TrainConfig, spec: EnvSpec) -> Agent:
-    """Build the agent whose settings `config.agent` is for an environment, with its collector where it has one.
+    """Build the agent that `config.agent` sets up for an environment, with its collector where it has one.
 
     Raises `UserError` for an invalid depth.
     """
     if config.collector_depth is None:
-        return _MAKE[type(config.agent)](config.agent, config.network, spec)
+        return AGENTS[type(config.agent)](config.agent, spec, *architectures(config.network))
     check_depth(config.collector_depth, config.network.block_size, "collector_depth")
     collector, learner = halves(config)
-    return pair.make(make(collector, spec), make(learner, spec))
+    return Pair(make(collector, spec), make(learner, spec))
 
 
 def halves(config: TrainConfig) -> list[TrainConfig]:

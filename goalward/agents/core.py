@@ -1,7 +1,6 @@
 """What an agent is, and the network shapes that all agents share."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, PRNGKeyArray
 
@@ -10,25 +9,57 @@ from goalward.networks import Architecture, check_depth
 from goalward.replay import Relabel
 from goalward.types import Batch, Metrics
 
-State = Any
+AgentState = Any  # a NamedTuple of arrays; its `params` (a NamedTuple of parts) are what is learned
 
 
-class Agent(NamedTuple):
-    """Pure functions; `state` is a NamedTuple of arrays, `params` (a NamedTuple of parts) what is learned.
+@runtime_checkable
+class Agent(Protocol):
+    """A learning method: pure functions of its state, the methods of a frozen dataclass of settings.
+
+    Letters: N worlds, D observation, G goal, A action, H actions of a chunk, R representation. A chunk is
+    played open loop; it is flat, one action after the other.
 
     `update` keeps to two rules. Where its new state is not finite, neither are its metrics: such an update is
     not taken. Its optimiser's part is under `jax.named_scope("optimiser")`: profiles tell it apart by that.
     """
 
-    init: Callable[[PRNGKeyArray], State]
-    act: Callable[[State, Array, Array, PRNGKeyArray], Array]  # obs (N, D), goal (N, G) -> explore (N, A)
-    act_greedily: Callable[[State, Array, Array], Array]  # the same, without noise
-    embed: Callable[[State, Array, Array], Array]  # the same, φ(s, π(s, g)) -> (N, R)
-    value: Callable[[State, Array, Array], Array]  # the same, f(s, π(s, g), g) -> (N,): how near is the goal?
-    update: Callable[[State, Batch, PRNGKeyArray], tuple[State, Metrics]]
-    # by network and residual block, leaves (blocks,)
-    block_norms: Callable[[State, Batch, PRNGKeyArray], Metrics]
-    relabel: Relabel  # which goals, and what else, it trains on
+    @property
+    def relabel(self) -> Relabel:
+        """Which goals it trains on, and what else it has to know of each sample."""
+        ...
+
+    @property
+    def chunk(self) -> int:
+        """Actions that it decides on at once, H."""
+        ...
+
+    def init(self, key: PRNGKeyArray) -> AgentState:
+        """Give the state before any update."""
+        ...
+
+    def act(self, state: AgentState, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
+        """Explore: obs (N, D), goal (N, G) -> actions (N, H·A)."""
+        ...
+
+    def act_greedily(self, state: AgentState, obs: Array, goal: Array) -> Array:
+        """Act without noise: obs (N, D), goal (N, G) -> actions (N, H·A)."""
+        ...
+
+    def embed(self, state: AgentState, obs: Array, goal: Array) -> Array:
+        """Give φ(s, π(s, g)): obs (N, D), goal (N, G) -> (N, R)."""
+        ...
+
+    def value(self, state: AgentState, obs: Array, goal: Array) -> Array:
+        """Say how near the goal is, more where it is nearer: obs (N, D), goal (N, G) -> (N,)."""
+        ...
+
+    def update(self, state: AgentState, batch: Batch, key: PRNGKeyArray) -> tuple[AgentState, Metrics]:
+        """Take one step of all optimisers; metrics are scalars."""
+        ...
+
+    def block_norms(self, state: AgentState, batch: Batch, key: PRNGKeyArray) -> Metrics:
+        """Give norms by network and residual block, leaves (blocks,)."""
+        ...
 
 
 def architectures(config: NetworkConfig) -> tuple[Architecture, Architecture]:

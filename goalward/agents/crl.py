@@ -1,186 +1,150 @@
-"""Contrastive RL (arXiv 2503.14858, §3.1): InfoNCE critic, tanh-Gaussian actor, learned temperature."""
+"""Contrastive RL (arXiv 2503.14858, §3.1): InfoNCE critic, tanh-Gaussian actor, learned temperature.
 
-from typing import Any, NamedTuple
+As options, what Safe-CRL adds (arXiv 2608.26571): samples weighted by the mass that a failure takes from their
+future, and the chance to survive, log Z(s, a), in what the actor maximises.
+"""
 
-import equinox as eqx
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from goalward import moments
-from goalward.agents.core import Agent, architectures
-from goalward.config import CRLConfig, NetworkConfig
-from goalward.losses import (
-    ENERGIES,
-    OBJECTIVES,
-    actor_loss,
-    contrastive_metrics,
-    logsumexp_penalty,
-    temperature_loss,
-)
-from goalward.networks import Actor, Critic, block_norms, sample_action
-from goalward.replay import HORIZONS, Relabel
+from goalward import failure
+from goalward.agents import parts
+from goalward.agents.parts import Params, State
+from goalward.config import CRLConfig
+from goalward.losses import ENERGIES, OBJECTIVES, Energy, contrastive_metrics, logsumexp_penalty
+from goalward.networks import Architecture, Critic, Trunk
+from goalward.replay import Relabel
 from goalward.types import Batch, EnvSpec, Metrics
 
-
-class CRLParams(NamedTuple):
-    """All that is learned."""
-
-    actor: Actor
-    critic: Critic
-    log_alpha: Array  # ()
+SURVIVAL_STREAM = 0x6C697665  # keys of the labels of survival: the actor's noise has the update's key itself
 
 
-class Scales(NamedTuple):
-    """Moments of what the networks are given."""
+@dataclass(frozen=True)
+class CRL:
+    """The agent for an environment's sizes."""
 
-    obs: moments.Moments
-    goal: moments.Moments
+    config: CRLConfig
+    spec: EnvSpec
+    actor: Architecture
+    critic: Architecture
 
+    @property
+    def relabel(self) -> Relabel:
+        """Goals that the episode reached later, and where asked for, whether it failed."""
+        return parts.relabel(self.config, outcomes=self.config.mass_weights or self._survives)
 
-class CRLState(NamedTuple):
-    """Parameters, the state of an optimiser for each of the three, and the scales of inputs if asked for."""
+    @property
+    def chunk(self) -> int:
+        """Actions that are decided on at once."""
+        return self.config.chunk
 
-    params: CRLParams
-    opt: tuple[optax.OptState, optax.OptState, optax.OptState]
-    scales: Scales | None = None
+    def init(self, key: PRNGKeyArray) -> State:
+        """Give the state before any update."""
+        config, spec = self.config, self.spec
+        actor_key, critic_key, survival_key = jax.random.split(key, 3)
+        actions = config.chunk * spec.action_dim
+        actor = parts.make_actor(config, spec, self.actor, actor_key)
+        critic = Critic(spec.obs_dim, actions, spec.goal_dim, config.repr_dim, self.critic, critic_key)
+        survival = None
+        if self._survives:
+            survival = Trunk(
+                spec.obs_dim + actions, 1, self.critic._replace(depth=self.critic.block_size), survival_key
+            )
+        return parts.start(config, spec, Params(actor, critic, jnp.zeros(()), survival))
 
+    def act(self, state: State, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
+        """Draw actions."""
+        return parts.explore(state, obs, goal, key)
 
-def make(config: CRLConfig, network: NetworkConfig, spec: EnvSpec) -> Agent:
-    """Build the agent for an environment's sizes. Raises `UserError` for an invalid depth."""
-    actor_arch, critic_arch = architectures(network)
-    energy, objective = ENERGIES[config.energy], OBJECTIVES[config.objective]
-    target_entropy = config.target_entropy * spec.action_dim
-    optimisers: list[Any] = [optax.adam(rate) for rate in (config.actor_lr, config.critic_lr, config.alpha_lr)]
+    def act_greedily(self, state: State, obs: Array, goal: Array) -> Array:
+        """Act without noise."""
+        return parts.exploit(state, obs, goal)
 
-    def init(key: PRNGKeyArray) -> CRLState:
-        actor_key, critic_key = jax.random.split(key)
-        params = CRLParams(
-            Actor(spec.obs_dim, spec.goal_dim, spec.action_dim, actor_arch, actor_key),
-            Critic(spec.obs_dim, spec.action_dim, spec.goal_dim, config.repr_dim, critic_arch, critic_key),
-            jnp.zeros(()),
+    def embed(self, state: State, obs: Array, goal: Array) -> Array:
+        """Give φ(s, π(s, g))."""
+        action = parts.exploit(state, obs, goal)
+        return state.params.critic.encode_sa(parts.inputs(state.scales, obs, goal)[0], action)
+
+    def value(self, state: State, obs: Array, goal: Array) -> Array:
+        """Give f(s, π(s, g), g)."""
+        psi = state.params.critic.encode_g(parts.inputs(state.scales, obs, goal)[1])
+        return self._energy.paired(self.embed(state, obs, goal), psi)
+
+    def update(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
+        """Take one step of actor, critic and temperature."""
+        return parts.update(self.config, self.gradients, state, batch, key)
+
+    def block_norms(self, state: State, batch: Batch, key: PRNGKeyArray) -> Metrics:
+        """Look at the actor and both encoders."""
+        return parts.norms(state, self.gradients(state, batch, key)[0], batch)
+
+    def gradients(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[Params, Metrics]:
+        """Of all losses."""
+        params, batch = state.params, parts.inputs_of(state.scales, batch)
+        (loss, (metrics, psi)), critic_grad = jax.value_and_grad(self.critic_loss, has_aux=True)(
+            params.critic, batch
         )
-        actor_opt, critic_opt, alpha_opt = (o.init(p) for o, p in zip(optimisers, params, strict=True))
-        scales = None
-        if config.normalise_inputs:
-            scales = Scales(moments.init(spec.obs_dim), moments.init(spec.goal_dim))
-        return CRLState(params, (actor_opt, critic_opt, alpha_opt), scales)
+        goal, psi = parts.actor_goals(self.config, params.critic.encode_g, batch, psi)
 
-    def act(state: CRLState, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
-        action, _ = sample_action(*state.params.actor(*_inputs(state.scales, obs, goal)), key)
-        return action
+        def worth(action: Array) -> Array:
+            f = self._energy.paired(params.critic.encode_sa(batch.obs, action), psi)
+            if params.survival is None:
+                return f
+            return f + self.config.survival_weight * failure.log_mass(
+                _logit(params.survival, batch.obs, action)
+            )
 
-    def act_greedily(state: CRLState, obs: Array, goal: Array) -> Array:
-        mean, _ = state.params.actor(*_inputs(state.scales, obs, goal))
-        return jnp.tanh(mean)
+        actor_grad, alpha_grad, of_actor = parts.actor_gradients(
+            self.config, params, batch.obs, goal, worth, key
+        )
+        metrics |= {"critic_loss": loss, "critic_grad_norm": optax.tree.norm(critic_grad)} | of_actor
+        survival_grad = None
+        if params.survival is not None:
+            loss, survival_grad = jax.value_and_grad(self.survival_loss)(params.survival, batch, key)
+            metrics |= {"survival_loss": loss}
+        return Params(actor_grad, critic_grad, alpha_grad, survival_grad), metrics
 
-    def embed(state: CRLState, obs: Array, goal: Array) -> Array:
-        action = act_greedily(state, obs, goal)
-        return state.params.critic.encode_sa(_inputs(state.scales, obs, goal)[0], action)
-
-    def value(state: CRLState, obs: Array, goal: Array) -> Array:
-        psi = state.params.critic.encode_g(_inputs(state.scales, obs, goal)[1])
-        return energy.paired(embed(state, obs, goal), psi)
-
-    def actor_goals(critic: Critic, batch: Batch, psi: Array) -> tuple[Array, Array]:
-        """Goals (B, G) that the actor trains on, and their ψ (B, R).
-
-        The first ones each come from another sample, the next ones were commanded, all others are the batch's.
-        """
-        size = batch.goal.shape[0]
-        random = round(config.actor_random_goals * size)
-        commanded = slice(random, random + round(config.actor_commanded_goals * size))
-
-        def mixed(of_goals: Array, of_commanded: Array) -> Array:
-            first = jnp.roll(of_goals[:random], 1, axis=0)
-            return jnp.concatenate([first, of_commanded, of_goals[commanded.stop :]])
-
-        goals = batch.commanded[commanded]
-        of_commanded = critic.encode_g(goals) if len(goals) else psi[:0]
-        return mixed(batch.goal, goals), mixed(psi, of_commanded)
-
-    def critic_objective(critic: Critic, batch: Batch) -> tuple[Array, tuple[Metrics, Array]]:
+    def critic_loss(self, critic: Critic, batch: Batch) -> tuple[Array, tuple[Metrics, Array]]:
+        """The contrastive loss of a batch as networks are given it; with metrics, and ψ of its goals (B, R)."""
         psi = critic.encode_g(batch.goal)
-        logits = energy.pairwise(critic.encode_sa(batch.obs, batch.action), psi)
-        loss = objective(logits) + config.logsumexp_penalty * logsumexp_penalty(logits)
+        logits = self._energy.pairwise(critic.encode_sa(batch.obs, batch.action), psi)
+        loss = OBJECTIVES[self.config.objective](logits, self._weights(batch))
+        loss += self.config.logsumexp_penalty * logsumexp_penalty(logits)
         return loss, (contrastive_metrics(logits), psi)
 
-    def actor_objective(
-        actor: Actor, critic: Critic, psi: Array, alpha: Array, batch: Batch, key: PRNGKeyArray
-    ) -> tuple[Array, Array]:
-        goal, psi = actor_goals(critic, batch, psi)
-        action, log_prob = sample_action(*actor(batch.obs, goal), key, config.log_prob)
-        f = energy.paired(critic.encode_sa(batch.obs, action), psi)
-        return actor_loss(log_prob, f, alpha), -jnp.mean(log_prob)
-
-    def gradients(state: CRLState, batch: Batch, key: PRNGKeyArray) -> tuple[CRLParams, Metrics]:
-        """Of all three losses, on a batch as the networks are given it."""
-        actor, critic, log_alpha = state.params
-        (critic_loss, (metrics, psi)), critic_grad = jax.value_and_grad(critic_objective, has_aux=True)(
-            critic, batch
+    def survival_loss(self, survival: Trunk, batch: Batch, key: PRNGKeyArray) -> Array:
+        """How badly Z(s, a) tells which samples survive a geometric number of steps."""
+        left, failed = parts.outcomes(batch)
+        uniform = jax.random.uniform(jax.random.fold_in(key, SURVIVAL_STREAM), left.shape)
+        survived, known = failure.survival_labels(left, failed, self.config.discount, uniform)
+        return failure.survival_loss(
+            _logit(survival, batch.obs, batch.action), survived, known & parts.counted(batch)
         )
-        alpha = jnp.exp(log_alpha)
-        (loss, entropy), actor_grad = jax.value_and_grad(actor_objective, has_aux=True)(
-            actor, critic, psi, alpha, batch, key
-        )
-        alpha_grad = jax.grad(temperature_loss)(log_alpha, entropy, target_entropy)
-        metrics |= {
-            "critic_loss": critic_loss,
-            "actor_loss": loss,
-            "entropy": entropy,
-            "alpha": alpha,
-            "actor_grad_norm": optax.tree.norm(actor_grad),
-            "critic_grad_norm": optax.tree.norm(critic_grad),
-        }
-        return CRLParams(actor_grad, critic_grad, alpha_grad), metrics
 
-    def update(state: CRLState, batch: Batch, key: PRNGKeyArray) -> tuple[CRLState, Metrics]:
-        """One Adam step of actor, temperature and critic, all from the parameters before the step.
+    def _weights(self, batch: Batch) -> Array | None:
+        """What each sample counts in the critic's loss, (B,); None where all count 1."""
+        weights = None
+        if batch.valid is not None:  # their mean is 1
+            valid = batch.valid.astype(jnp.float32)
+            weights = valid / jnp.maximum(jnp.mean(valid), 1 / valid.size)
+        if not self.config.mass_weights:
+            return weights
+        mass = failure.mass_weights(*parts.outcomes(batch), self.config.discount)
+        return mass if weights is None else weights * mass
 
-        That is the paper's order, actor and α before the critic: neither of the first two gradients
-        changes what the critic's is taken at. Its ψ(g) serves the actor's loss too.
-        """
-        if state.scales is not None:
-            obs, goal = state.scales
-            state = state._replace(scales=Scales(moments.add(obs, batch.obs), moments.add(goal, batch.goal)))
-        grads, metrics = gradients(state, _inputs_of(state.scales, batch), key)
-        with jax.named_scope("optimiser"):
-            return _step(state, grads), metrics
+    @property
+    def _survives(self) -> bool:
+        return self.config.survival_weight > 0
 
-    def norms(state: CRLState, batch: Batch, key: PRNGKeyArray) -> Metrics:
-        batch = _inputs_of(state.scales, batch)
-        params, (grads, _) = state.params, gradients(state, batch, key)
-        seen = {
-            "actor": (params.actor.trunk, grads.actor.trunk, (batch.obs, batch.goal)),
-            "phi": (params.critic.phi, grads.critic.phi, (batch.obs, batch.action)),
-            "psi": (params.critic.psi, grads.critic.psi, (batch.goal,)),
-        }
-        found: Metrics = {}
-        for name, (trunk, gradient, inputs) in seen.items():
-            found |= block_norms(trunk, gradient, jnp.concatenate(inputs, axis=-1), name)
-        return found
-
-    def _step(state: CRLState, grads: CRLParams) -> CRLState:
-        steps = [o.update(g, s) for o, g, s in zip(optimisers, grads, state.opt, strict=True)]
-        updates, (actor_opt, critic_opt, alpha_opt) = zip(*steps, strict=True)
-        params = eqx.apply_updates(state.params, CRLParams(*updates))
-        return state._replace(params=params, opt=(actor_opt, critic_opt, alpha_opt))
-
-    relabel = Relabel(HORIZONS[config.horizon](config.discount))
-    return Agent(init, act, act_greedily, embed, value, update, norms, relabel)
+    @property
+    def _energy(self) -> Energy:
+        return ENERGIES[self.config.energy]
 
 
-def _inputs(scales: Scales | None, obs: Array, goal: Array) -> tuple[Array, Array]:
-    """What the networks are given of observations (…, D) and goals (…, G)."""
-    if scales is None:
-        return obs, goal
-    return moments.normalise(scales.obs, obs), moments.normalise(scales.goal, goal)
-
-
-def _inputs_of(scales: Scales | None, batch: Batch) -> Batch:
-    """The same for a whole batch."""
-    if scales is None:
-        return batch
-    obs, goal = _inputs(scales, batch.obs, batch.goal)
-    return batch._replace(obs=obs, goal=goal, commanded=moments.normalise(scales.goal, batch.commanded))
+def _logit(survival: Trunk, obs: Array, action: Array) -> Array:
+    """Logit (B,) of Z(s, a)."""
+    return jax.vmap(survival)(jnp.concatenate([obs, action], axis=-1))[:, 0]

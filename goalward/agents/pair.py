@@ -4,58 +4,79 @@ Both take every update on the same batch. What the collector does, and so all th
 what an ordinary run of the collector's settings does: learners of several depths can be compared on equal data.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import Array, PRNGKeyArray
 
 from goalward.agents.core import Agent
+from goalward.replay import Relabel
 from goalward.types import Batch, Metrics
 
 # The learner's keys are a stream of their own: the collector has those that it has in an ordinary run.
 LEARNER_STREAM = 0x6C65726E
 
 
-class Pair(NamedTuple):
+class State(NamedTuple):
     """The state of both agents, or what else each of them has."""
 
     collector: Any
     learner: Any
 
     @property
-    def params(self) -> "Pair":
+    def params(self) -> "State":
         """What each of them has learned."""
-        return Pair(self.collector.params, self.learner.params)
+        return State(self.collector.params, self.learner.params)
 
 
-def make(collector: Agent, learner: Agent) -> Agent:
-    """Build the agent that acts as `collector` in training, and is `learner` to all that looks at it."""
+@dataclass(frozen=True)
+class Pair:
+    """The agent that acts as `collector` in training, and is `learner` to all that looks at it."""
 
-    def init(key: PRNGKeyArray) -> Pair:
-        return Pair(collector.init(key), learner.init(_of_learner(key)))
+    collector: Agent
+    learner: Agent
 
-    def act(state: Pair, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
-        return collector.act(state.collector, obs, goal, key)
+    @property
+    def relabel(self) -> Relabel:
+        """Goals for both."""
+        return self.learner.relabel
 
-    def act_greedily(state: Pair, obs: Array, goal: Array) -> Array:
-        return learner.act_greedily(state.learner, obs, goal)
+    @property
+    def chunk(self) -> int:
+        """Actions that both decide on at once."""
+        return self.learner.chunk
 
-    def embed(state: Pair, obs: Array, goal: Array) -> Array:
-        return learner.embed(state.learner, obs, goal)
+    def init(self, key: PRNGKeyArray) -> State:
+        """Give both states before any update."""
+        return State(self.collector.init(key), self.learner.init(_of_learner(key)))
 
-    def value(state: Pair, obs: Array, goal: Array) -> Array:
-        return learner.value(state.learner, obs, goal)
+    def act(self, state: State, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
+        """Draw actions of the collector."""
+        return self.collector.act(state.collector, obs, goal, key)
 
-    def update(state: Pair, batch: Batch, key: PRNGKeyArray) -> tuple[Pair, Metrics]:
-        collecting, of_collector = collector.update(state.collector, batch, key)
-        learning, metrics = learner.update(state.learner, batch, _of_learner(key))
+    def act_greedily(self, state: State, obs: Array, goal: Array) -> Array:
+        """Act as the learner, without noise."""
+        return self.learner.act_greedily(state.learner, obs, goal)
+
+    def embed(self, state: State, obs: Array, goal: Array) -> Array:
+        """Give the learner's φ(s, π(s, g))."""
+        return self.learner.embed(state.learner, obs, goal)
+
+    def value(self, state: State, obs: Array, goal: Array) -> Array:
+        """Give the learner's value."""
+        return self.learner.value(state.learner, obs, goal)
+
+    def update(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
+        """Take one step of both."""
+        collecting, of_collector = self.collector.update(state.collector, batch, key)
+        learning, metrics = self.learner.update(state.learner, batch, _of_learner(key))
         named = {f"collector_{name}": value for name, value in of_collector.items()}
-        return Pair(collecting, learning), metrics | named
+        return State(collecting, learning), metrics | named
 
-    def block_norms(state: Pair, batch: Batch, key: PRNGKeyArray) -> Metrics:
-        return learner.block_norms(state.learner, batch, _of_learner(key))
-
-    return Agent(init, act, act_greedily, embed, value, update, block_norms, learner.relabel, learner.chunk)
+    def block_norms(self, state: State, batch: Batch, key: PRNGKeyArray) -> Metrics:
+        """Look at the learner's networks."""
+        return self.learner.block_norms(state.learner, batch, _of_learner(key))
 
 
 def _of_learner(key: PRNGKeyArray) -> PRNGKeyArray:

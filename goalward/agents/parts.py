@@ -1,0 +1,228 @@
+"""What actor-critic agents share: acting, scales of inputs, steps of actor and temperature, optimisers."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, PRNGKeyArray
+
+from goalward import moments, survival
+from goalward.config import ActorCriticConfig
+from goalward.critics import Prediction
+from goalward.losses import actor_loss, masked_mean, temperature_loss
+from goalward.networks import Actor, Architecture, Trunk, block_norms, sample_action
+from goalward.replay import HORIZONS, Relabel
+from goalward.types import Batch, EnvSpec, Metrics
+
+
+class Params(NamedTuple):
+    """All that is learned, and the gradients of it."""
+
+    actor: Actor
+    critic: Any
+    log_alpha: Array  # ()
+    survival: Trunk | None = None  # of an agent that learns how likely it is not to fail
+
+
+class Scales(NamedTuple):
+    """Moments of what the networks are given."""
+
+    obs: moments.Moments
+    goal: moments.Moments
+
+
+class State(NamedTuple):
+    """Parameters, the state of an optimiser for each part of them, and the scales of inputs if asked for."""
+
+    params: Params
+    opt: tuple[optax.OptState, ...]
+    scales: Scales | None = None
+
+
+def relabel(config: ActorCriticConfig, **asked: Any) -> Relabel:
+    """Which goals an agent trains on, with what else it asks of each sample."""
+    horizon = HORIZONS[config.horizon](config.discount)
+    return Relabel(horizon, config.current_goals, config.random_goals, config.chunk, **asked)
+
+
+def make_actor(config: ActorCriticConfig, spec: EnvSpec, arch: Architecture, key: PRNGKeyArray) -> Actor:
+    """Build the policy of chunks of actions."""
+    return Actor(spec.obs_dim, spec.goal_dim, config.chunk * spec.action_dim, arch, key)
+
+
+def start(config: ActorCriticConfig, spec: EnvSpec, params: Params) -> State:
+    """Give the state before any update."""
+    opt = tuple(
+        rule.init(part) for rule, part in zip(optimisers(config), params, strict=True) if part is not None
+    )
+    scales = None
+    if config.normalise_inputs:
+        scales = Scales(moments.init(spec.obs_dim), moments.init(spec.goal_dim))
+    return State(params, opt, scales)
+
+
+def optimisers(config: ActorCriticConfig) -> list[Any]:
+    """Adam for each of `Params`."""
+    return [optax.adam(rate) for rate in (config.actor_lr, config.critic_lr, config.alpha_lr, config.critic_lr)]
+
+
+def explore(state: State, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
+    """Draw actions (N, H·A) of the policy."""
+    action, _ = sample_action(*state.params.actor(*inputs(state.scales, obs, goal)), key)
+    return action
+
+
+def exploit(state: State, obs: Array, goal: Array) -> Array:
+    """Give the policy's actions (N, H·A) without noise, tanh of the mean."""
+    mean, _ = state.params.actor(*inputs(state.scales, obs, goal))
+    return jnp.tanh(mean)
+
+
+def inputs(scales: Scales | None, obs: Array, goal: Array) -> tuple[Array, Array]:
+    """Give what the networks are given of observations (…, D) and goals (…, G)."""
+    if scales is None:
+        return obs, goal
+    return moments.normalise(scales.obs, obs), moments.normalise(scales.goal, goal)
+
+
+def inputs_of(scales: Scales | None, batch: Batch) -> Batch:
+    """Give the same for a whole batch."""
+    if scales is None:
+        return batch
+    obs, goal = inputs(scales, batch.obs, batch.goal)
+    return batch._replace(obs=obs, goal=goal, commanded=moments.normalise(scales.goal, batch.commanded))
+
+
+Gradients = Callable[[State, Batch, PRNGKeyArray], tuple[Params, Metrics]]
+
+
+def update(
+    config: ActorCriticConfig, gradients: Gradients, state: State, batch: Batch, key: PRNGKeyArray
+) -> tuple[State, Metrics]:
+    """Take one Adam step of each part, all from the parameters before the step.
+
+    That is the paper's order, actor and α before the critic: neither of the first two gradients changes what
+    the critic's is taken at. What the critic computes of its goals serves the actor's loss too.
+    """
+    if state.scales is not None:
+        obs, goal = state.scales
+        state = state._replace(scales=Scales(moments.add(obs, batch.obs), moments.add(goal, batch.goal)))
+    grads, metrics = gradients(state, batch, key)
+    with jax.named_scope("optimiser"):
+        return _step(config, state, grads), metrics
+
+
+def _step(config: ActorCriticConfig, state: State, grads: Params) -> State:
+    there = [(rule, grad) for rule, grad in zip(optimisers(config), grads, strict=True) if grad is not None]
+    steps = [rule.update(grad, opt) for (rule, grad), opt in zip(there, state.opt, strict=True)]
+    updates, opt = zip(*steps, strict=True)
+    params = eqx.apply_updates(state.params, Params(*updates))
+    return state._replace(params=params, opt=opt)
+
+
+def actor_goals(
+    config: ActorCriticConfig, encode: Callable[[Array], Array], batch: Batch, psi: Array
+) -> tuple[Array, Array]:
+    """Goals (B, G) that the actor trains on, and their ψ (B, R).
+
+    The first ones each come from another sample, the next ones were commanded, all others are the batch's,
+    whose ψ are given.
+    """
+    size = batch.goal.shape[0]
+    random = round(config.actor_random_goals * size)
+    commanded = slice(random, random + round(config.actor_commanded_goals * size))
+
+    def mixed(of_goals: Array, of_commanded: Array) -> Array:
+        first = jnp.roll(of_goals[:random], 1, axis=0)
+        return jnp.concatenate([first, of_commanded, of_goals[commanded.stop :]])
+
+    goals = batch.commanded[commanded]
+    of_commanded = encode(goals) if len(goals) else psi[:0]
+    return mixed(batch.goal, goals), mixed(psi, of_commanded)
+
+
+def actor_gradients(
+    config: ActorCriticConfig,
+    params: Params,
+    obs: Array,
+    goal: Array,
+    worth: Callable[[Array], Array],
+    key: PRNGKeyArray,
+) -> tuple[Any, Array, Metrics]:
+    """Gradients of the actor and of log α, for obs (B, D) and goal (B, G).
+
+    `worth` says how good actions (B, H·A) are, (B,). The entropy is held to `target_entropy` for each number.
+    """
+    alpha = jnp.exp(params.log_alpha)
+
+    def objective(actor: Actor) -> tuple[Array, Array]:
+        action, log_prob = sample_action(*actor(obs, goal), key, config.log_prob)
+        return actor_loss(log_prob, worth(action), alpha), -jnp.mean(log_prob)
+
+    (loss, entropy), actor_grad = jax.value_and_grad(objective, has_aux=True)(params.actor)
+    size = params.actor.trunk.head.bias.shape[0] // 2
+    alpha_grad = jax.grad(temperature_loss)(params.log_alpha, entropy, config.target_entropy * size)
+    metrics = {
+        "actor_loss": loss,
+        "entropy": entropy,
+        "alpha": alpha,
+        "actor_grad_norm": optax.tree.norm(actor_grad),
+    }
+    return actor_grad, alpha_grad, metrics
+
+
+def norms(state: State, grads: Params, batch: Batch) -> Metrics:
+    """Norms by residual block of the actor and of both encoders, (blocks,), on a batch and its gradients."""
+    params, batch = state.params, inputs_of(state.scales, batch)
+    seen = {
+        "actor": (params.actor.trunk, grads.actor.trunk, (batch.obs, batch.goal)),
+        "phi": (params.critic.phi, grads.critic.phi, (batch.obs, batch.action)),
+        "psi": (params.critic.psi, grads.critic.psi, (batch.goal,)),
+    }
+    found: Metrics = {}
+    for name, (trunk, gradient, given) in seen.items():
+        found |= block_norms(trunk, gradient, jnp.concatenate(given, axis=-1), name)
+    return found
+
+
+def counted(batch: Batch) -> Array:
+    """Which samples count in the critic's losses, (B,) bool: their chunks are all within the episode."""
+    return jnp.ones(batch.obs.shape[0], bool) if batch.valid is None else batch.valid
+
+
+def reached_and_steps(batch: Batch) -> tuple[Array, Array]:
+    """Whether and when each goal was reached. Raises `TypeError` for a batch that was not asked for it."""
+    if batch.reach is None:
+        raise TypeError("the agent's relabel asks for no window, so its batches have no times")
+    return batch.reach.reached, batch.reach.steps
+
+
+def nearness(batch: Batch) -> tuple[Array, Array]:
+    """How near to its goal each sample's future is in each bin, and which bins were seen. Raises likewise."""
+    if batch.reach is None or batch.reach.near is None or batch.reach.observed is None:
+        raise TypeError("the agent's relabel asks for no occupancy, so its batches have none")
+    return batch.reach.near, batch.reach.observed
+
+
+def outcomes(batch: Batch) -> tuple[Array, Array]:
+    """Rows left of each episode, and whether it failed then. Raises `TypeError` likewise."""
+    if batch.left is None or batch.failed is None:
+        raise TypeError("the agent's relabel asks for no outcomes, so its batches have none")
+    return batch.left, batch.failed
+
+
+def hazard_loss(prediction: Prediction, edges: survival.Edges, batch: Batch) -> tuple[Array, Metrics]:
+    """Minus the mean log-likelihood of the times to the goals of what counts; with metrics of it."""
+    reached, steps = reached_and_steps(batch)
+    log_likelihood = survival.log_likelihood(prediction.now, prediction.hazards, edges, reached, steps)
+    mask = counted(batch)
+    arrives = 1 - survival.survival(prediction.now, prediction.hazards)[:, -1]
+    loss = -masked_mean(log_likelihood, mask)
+    return loss, {
+        "hazard_loss": loss,
+        "reached": masked_mean(reached.astype(jnp.float32), mask),
+        "reached_predicted": masked_mean(arrives, mask),
+    }

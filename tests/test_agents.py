@@ -1,0 +1,181 @@
+"""What every agent promises, looked at over a table of all of them."""
+
+import functools
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from goalward import agents
+from goalward.config import ChronoConfig, CRLConfig, NetworkConfig, SRLConfig, TrainConfig
+from goalward.types import Batch, EnvSpec, Reach
+
+OBS, ACTION, GOAL, SIZE, WINDOW = 3, 2, 2, 16, 12
+KEY = jax.random.key(0)
+NETWORK = NetworkConfig(depth=2, block_size=1, width=8)
+RATES = {"actor_lr": 1e-3, "critic_lr": 2e-3, "alpha_lr": 5e-3, "repr_dim": 8}
+CONFIGS = {
+    "crl": CRLConfig(**RATES),
+    "crl_in_chunks": CRLConfig(**RATES, chunk=3, normalise_inputs=True),
+    "safe_crl": CRLConfig(**RATES, survival_weight=1.0, mass_weights=True),
+    "srl": SRLConfig(**RATES, window=WINDOW, bins=WINDOW, actor_random_goals=0.25, actor_commanded_goals=0.25),
+    "srl_in_chunks": SRLConfig(**RATES, window=WINDOW, bins=5, chunk=2, normalise_inputs=True),
+    "chrono": ChronoConfig(**RATES, window=WINDOW, bins=6, occupancy_bins=4),
+    "chrono_step_by_step": ChronoConfig(**RATES, window=WINDOW, bins=WINDOW, occupancy_bins=3, chunk=1),
+}
+ALL = pytest.mark.parametrize("name", CONFIGS)
+
+
+def spec():
+    return EnvSpec(
+        OBS, ACTION, GOAL, 10, lambda obs: obs[..., :GOAL], lambda a, g: jnp.linalg.norm(a - g, axis=-1), 0.5
+    )
+
+
+@functools.cache
+def agent_of(name):
+    return agents.make(TrainConfig("", agent=CONFIGS[name], network=NETWORK), spec())
+
+
+@functools.cache
+def compiled(name, method):
+    return jax.jit(getattr(agent_of(name), method))
+
+
+def random_batch(relabel, seed=0, size=SIZE):
+    """Samples as an agent asks for them; what has to do with its goal follows from where the row is."""
+    random = np.random.default_rng(seed)
+    obs, action = random.standard_normal((size, OBS)), random.uniform(-1, 1, (size, relabel.chunk * ACTION))
+    goal = obs[:, :GOAL] + action[:, :GOAL] + 0.1 * random.standard_normal((size, GOAL))
+    batch = Batch(
+        *(jnp.asarray(x, jnp.float32) for x in (obs, action, goal, random.standard_normal((size, GOAL))))
+    )
+    left = np.append(random.integers(1, 2 * WINDOW, size - 3), [1, 1, 1])
+    if relabel.chunk > 1:
+        batch = batch._replace(valid=jnp.asarray(left >= relabel.chunk))
+    if relabel.outcomes:
+        batch = batch._replace(left=jnp.asarray(left, jnp.int32), failed=jnp.asarray(random.random(size) < 0.5))
+    if relabel.window is not None:
+        steps = np.minimum(np.ceil(4 * np.linalg.norm(goal - obs[:, :GOAL], axis=1)), WINDOW)
+        reach = Reach(jnp.asarray(random.random(size) < 0.8), jnp.asarray(steps, jnp.int32), None, None)
+        if relabel.occupancy:
+            bins = (size, len(relabel.occupancy) - 1)
+            seen = jnp.asarray(random.random(bins) < 0.7)
+            reach = reach._replace(near=jnp.asarray(random.random(bins), jnp.float32), observed=seen)
+        batch = batch._replace(reach=reach)
+    return batch
+
+
+def batch_of(name, seed=0):
+    return random_batch(agent_of(name).relabel, seed)
+
+
+@functools.cache
+def after_updates(name, updates):
+    """The state after some updates: Adam's moments are no longer 0 then, nor is log α."""
+    state = compiled(name, "init")(KEY)
+    for i in range(updates):
+        state, _ = compiled(name, "update")(state, batch_of(name, i), jax.random.key(i))
+    return state
+
+
+def named_leaves(tree):
+    return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+@ALL
+def test_actions_values_and_embeddings_are_those_of_each_row(name):
+    """Shapes as promised; and a row's are its own, whatever stands beside it."""
+    state, batch, chunk = after_updates(name, 2), batch_of(name), agent_of(name).chunk
+    actions = (chunk * ACTION,)
+    for method, size, last in (
+        ("act", actions, (KEY,)), ("act_greedily", actions, ()), ("embed", (8,), ()), ("value", (), ()),
+    ):  # fmt: skip
+        call = compiled(name, method)
+        all_rows = call(state, batch.obs, batch.goal, *last)
+        assert all_rows.shape == (SIZE, *size), method
+        assert np.all(np.isfinite(all_rows)), method
+        if not last:
+            some = call(state, batch.obs[3:7], batch.goal[3:7])
+            np.testing.assert_allclose(some, all_rows[3:7], rtol=1e-4, atol=1e-5, err_msg=method)
+        elif method == "act":
+            assert np.all(np.abs(all_rows) <= 1)
+            assert np.any(all_rows != call(state, batch.obs, batch.goal, jax.random.key(1)))
+
+
+@ALL
+def test_update_is_finite_and_changes_every_parameter(name):
+    state = compiled(name, "init")(KEY)
+    updated, metrics = compiled(name, "update")(state, batch_of(name), KEY)
+    assert {"critic_loss", "actor_loss", "entropy", "alpha", "actor_grad_norm", "critic_grad_norm"} <= set(
+        metrics
+    )
+    for metric, value in metrics.items():
+        assert value.shape == (), metric
+        assert np.isfinite(value), metric
+    for (leaf, old), (_, new) in zip(named_leaves(state.params), named_leaves(updated.params), strict=True):
+        assert np.all(np.isfinite(new)), leaf
+        assert np.any(old != new), leaf
+
+
+@ALL
+def test_update_is_a_function_of_state_batch_and_key(name):
+    state, update = after_updates(name, 2), compiled(name, "update")
+    one, again, other = (update(state, batch_of(name), jax.random.key(i))[0].params for i in (1, 1, 2))
+    for (leaf, a), (_, b) in zip(named_leaves(one), named_leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=leaf)
+    assert np.any(one.actor.trunk.head.bias != other.actor.trunk.head.bias)
+    np.testing.assert_array_equal(one.critic.phi.head.bias, other.critic.phi.head.bias)  # it sees no noise
+
+
+@ALL
+def test_gradients_are_the_slopes_of_the_losses(name):
+    """Along the gradient itself, by central differences, of the critic's loss and the actor's."""
+    agent, state, batch = agent_of(name), after_updates(name, 3), batch_of(name, 5)
+    grads, metrics = jax.jit(agent.gradients)(state, batch, KEY)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def loss_at(part, step):
+        params = getattr(state.params, part)
+        moved = jax.tree.map(lambda p, g: p + step * g, params, getattr(grads, part))
+        moved = state._replace(params=state.params._replace(**{part: moved}))
+        return agent.gradients(moved, batch, KEY)[1][f"{part}_loss"]
+
+    for part in ("critic", "actor"):
+        squared = float(metrics[f"{part}_grad_norm"]) ** 2
+        step = 1e-2 / np.sqrt(squared)
+        slope = (float(loss_at(part, step)) - float(loss_at(part, -step))) / (2 * step)
+        assert slope == pytest.approx(squared, rel=0.05), part
+
+
+@ALL
+def test_learning_lowers_the_critics_loss(name):
+    state, losses = compiled(name, "init")(KEY), []
+    for i in range(150):
+        state, metrics = compiled(name, "update")(state, batch_of(name, i % 4), jax.random.key(i))
+        losses.append(float(metrics["critic_loss"]))
+    assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.05
+
+
+@pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if config.chunk > 1])
+def test_a_chunk_that_runs_over_its_episodes_end_teaches_the_critic_nothing(name):
+    """It remains as the negative of others, in the terms that are taken over all pairs."""
+    over_pairs = {CRLConfig: {"logsumexp_penalty": 0.0}, ChronoConfig: {"separation_weight": 0.0}}
+    config = replace(CONFIGS[name], **over_pairs.get(type(CONFIGS[name]), {}))
+    agent = agents.make(TrainConfig("", agent=config, network=NETWORK), spec())
+    state, batch, gradients = after_updates(name, 2), batch_of(name), jax.jit(agent.gradients)
+    invalid = np.flatnonzero(~np.asarray(batch.valid))
+    assert 0 < len(invalid) < SIZE
+    other = batch._replace(action=batch.action.at[invalid].set(0.3))
+    ours, theirs = (gradients(state, each, KEY)[0].critic for each in (batch, other))
+    for (leaf, a), (_, b) in zip(named_leaves(ours), named_leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6, err_msg=leaf)
+
+
+@ALL
+def test_block_norms_are_of_the_actor_and_both_encoders(name):
+    found = compiled(name, "block_norms")(after_updates(name, 1), batch_of(name), KEY)
+    assert {key.split("_")[0] for key in found} == {"actor", "phi", "psi"}
+    assert all(np.all(np.isfinite(norm)) and norm.ndim == 1 for norm in found.values())
