@@ -450,6 +450,16 @@ def test_a_value_too_deep_to_print_is_refused_too():
 POINT = CRLConfig(discount=0.95, actor_random_goals=0.5)  # what point mazes have on a laptop
 
 
+def of_preset(agent, kind):
+    """The settings of an agent in its preset for point mazes."""
+    return kind(
+        **{name: value for name, value in presets.load("point", agent)["agent"].items() if name != "name"}
+    )
+
+
+SRL, CHRONO = of_preset("srl", SRLConfig), of_preset("chrono", ChronoConfig)
+
+
 def test_a_setting_has_one_name_and_is_a_switch_in_all_agents_or_in_none():
     """Flags have no prefix, and are read before it is known which agent they are of."""
     kinds = {}
@@ -508,7 +518,8 @@ def test_a_preset_is_of_its_agent_and_of_another_without_its_settings(tmp_path, 
     own = presets.load("point")["agent"]
     assert own == {"name": "crl", "discount": 0.95, "actor_random_goals": 0.5}
     assert presets.load("point", "crl") == presets.load("point")
-    assert presets.load("point", "chrono") == presets.load("point") | {"agent": {"name": "chrono"}}
+    assert presets.load("mujoco", "chrono") == presets.load("mujoco") | {"agent": {"name": "chrono"}}
+    assert presets.load("point", "chrono")["agent"]["name"] == "chrono"
     (tmp_path / "point.toml").write_text("seed = 1\n[agent]\nname = 'crl'\nchunk = 2")
     (tmp_path / "point_srl.toml").write_text("seed = 2\n[agent]\nname = 'srl'\nchunk = 3")
     monkeypatch.setattr(resources, "files", lambda _: tmp_path)
@@ -546,16 +557,16 @@ def test_settings_written_when_crl_was_the_only_agent_are_read(tmp_path):
     ("text", "flags", "agent"),
     [
         ("", "", POINT),
-        ("", "--agent srl", SRLConfig()),
-        ("", "--agent=chrono --chunk 3 --agent srl", SRLConfig(chunk=3)),
-        ("", "--bins 9 --time_basis 3 --agent chrono", ChronoConfig(bins=9, time_basis=3)),
-        ("agent = 'srl'", "", SRLConfig()),
+        ("", "--agent srl", SRL),
+        ("", "--agent=chrono --chunk 3 --agent srl", replace(SRL, chunk=3)),
+        ("", "--bins 9 --time_basis 3 --agent chrono", replace(CHRONO, bins=9, time_basis=3)),
+        ("agent = 'srl'", "", SRL),
         ("agent = 'srl'", "--agent crl --energy dot", replace(POINT, energy="dot")),
-        ("agent = {name = 'srl', chunk = 2}", "", SRLConfig(chunk=2)),
-        ("agent = {name = 'srl', chunk = 2}", "--agent srl --bins 8", SRLConfig(chunk=2, bins=8)),
-        ("agent = {name = 'srl', chunk = 2}", "--agent chrono", ChronoConfig()),
+        ("agent = {name = 'srl', chunk = 2}", "", replace(SRL, chunk=2)),
+        ("agent = {name = 'srl', chunk = 2}", "--agent srl --bins 8", replace(SRL, chunk=2, bins=8)),
+        ("agent = {name = 'srl', chunk = 2}", "--agent chrono", CHRONO),
         ("agent = {chunk = 4}", "", replace(POINT, chunk=4)),
-        ("agent = {chunk = 4}", "--agent chrono", ChronoConfig(chunk=4)),
+        ("agent = {chunk = 4}", "--agent chrono", replace(CHRONO, chunk=4)),
         ("agent = {energy = 'dot'}", "--no-normalise-inputs --mass-weights",
          replace(POINT, energy="dot", mass_weights=True)),
     ],
