@@ -45,7 +45,7 @@ def walk(*, on_host: bool = False) -> core.Env:
     def distance(achieved, goal):
         return jnp.abs(achieved - goal)[..., 0]
 
-    spec = EnvSpec(4, ACTION, 1, LENGTH, lambda obs: obs[..., 3:], distance, lambda a, g: distance(a, g) < 0.3)
+    spec = EnvSpec(4, ACTION, 1, LENGTH, lambda obs: obs[..., 3:], distance, 0.3)
     host = core.Engine(
         lambda state, action: action, advance, lambda n: jnp.zeros((n, 4)), lambda state: state[:, 0]
     )
