@@ -55,20 +55,20 @@ def init(row: Trajectory, capacity: int) -> Replay:
     return Replay(rows, last, jnp.zeros((), jnp.int32))
 
 
-def insert(replay: Replay, chunk: Trajectory) -> Replay:
-    """Write T rows of every world over the oldest ones. Leaves of `chunk`: (T, N, …), T ≤ C."""
-    steps, capacity = chunk.first.shape[0], replay.last.shape[0]
+def insert(replay: Replay, block: Trajectory) -> Replay:
+    """Write T rows of every world over the oldest ones. Leaves of `block`: (T, N, …), T ≤ C."""
+    steps, capacity = block.first.shape[0], replay.last.shape[0]
     if steps > capacity:
-        raise ValueError(f"a chunk of {steps} rows does not fit into a ring of {capacity}")
+        raise ValueError(f"a block of {steps} rows does not fit into a ring of {capacity}")
     index = jnp.arange(steps, dtype=jnp.int32)
     slots = (replay.inserted + index) % capacity
-    ends_here = jnp.roll(chunk.first, -1, axis=0).at[-1].set(True)
+    ends_here = jnp.roll(block.first, -1, axis=0).at[-1].set(True)
     end = jax.lax.cummin(jnp.where(ends_here, index[:, None], steps - 1), axis=0, reverse=True)
     end = replay.inserted + end
-    # An episode that was open before this chunk and goes on in it now ends later.
-    goes_on = (replay.last == replay.inserted - 1) & ~chunk.first[:1]
+    # An episode that was open before this block and goes on in it now ends later.
+    goes_on = (replay.last == replay.inserted - 1) & ~block.first[:1]
     last = jnp.where(goes_on, end[:1], replay.last)
-    rows = jax.tree.map(lambda ring, new: ring.at[slots].set(new), replay.rows, chunk)
+    rows = jax.tree.map(lambda ring, new: ring.at[slots].set(new), replay.rows, block)
     return Replay(rows, last.at[slots].set(end), replay.inserted + steps)
 
 

@@ -38,15 +38,19 @@ def test_the_committed_baseline_is_of_the_depths_that_are_measured_by_default():
     assert all(set(row) == set(learner.RATIOS) for row in baseline.values())
 
 
-def test_the_learner_is_measured_in_a_process_of_its_own():
-    words = ["--depths", "4", "--width", "16", "--batch-size", "8", "--json"]
+@pytest.mark.parametrize(("agent", "rival"), [("crl", "vs_textbook"), ("chrono", "vs_crl")])
+def test_the_learner_is_measured_in_a_process_of_its_own(agent, rival):
+    words = ["--agent", agent, "--depths", "4", "--width", "16", "--batch-size", "8", "--json"]
     command = [sys.executable, "-m", "benchmarks.learner", *words]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(result.stdout)
     assert found["matmul_gflops"] > 0
     row = found["depths"]["4"]
-    assert set(row) == {"ms", "compile_s", "peak_mb", "gflops", "of_peak", "vs_textbook"}
+    other = ({"vs_textbook", "vs_crl"} - {rival}).pop()
+    assert row.pop(other) is None
+    assert set(row) == {"ms", "compile_s", "peak_mb", "gflops", "of_peak", "sampling", rival}
     assert min(row.values()) > 0
+    assert row["sampling"] < 1
     assert row["of_peak"] == pytest.approx(row["gflops"] / found["matmul_gflops"])
 
 

@@ -126,7 +126,7 @@ def test_episode_longer_than_the_ring_keeps_its_end():
 
 def test_chunk_larger_than_the_ring_is_refused():
     stream = counters(np.zeros((9, 2)))
-    with pytest.raises(ValueError, match="a chunk of 9 rows does not fit into a ring of 8"):
+    with pytest.raises(ValueError, match="a block of 9 rows does not fit into a ring of 8"):
         replay.insert(empty(stream, 8), stream)
 
 
