@@ -18,7 +18,7 @@ AnyAgent = Annotated[AgentConfig, OneOf(AGENTS, DEFAULT)]
 
 def agent_name(config: AgentConfig) -> str:
     """The name of the agent that some settings are of."""
-    return next(name for name, kind in AGENTS.items() if kind is type(config))
+    return {kind: name for name, kind in AGENTS.items()}[type(config)]
 
 
 def named_agent(values: Mapping[str, Any]) -> str | None:

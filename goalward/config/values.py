@@ -54,9 +54,9 @@ def check(config: Any, ranges: Mapping[str, tuple[float | int, float | int]]) ->
         if not dataclasses.is_dataclass(kind):
             _parse_value(kind, value, type(config).__name__, name)
         elif not isinstance(value, cast(type, kind)):
-            kinds = _choices(type(config))[name].kinds.values() if name in _choices(type(config)) else [kind]
-            names = " or ".join(cast(type, one).__name__ for one in kinds)
-            raise UserError(f"{name} is {_short(value)}; it must be a {names}")
+            choice = _choices(type(config)).get(name)
+            known = [one.__name__ for one in (choice.kinds.values() if choice else [cast(type, kind)])]
+            raise UserError(f"{name} is {_short(value)}; it must be a {' or '.join(known)}")
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
         if value is not None:
@@ -108,7 +108,9 @@ def _parse_choice(choice: OneOf, value: Any, source: str, path: str, whole: Any)
         value = {"name": value}
     if not isinstance(value, Mapping):
         known = ", ".join(choice.kinds)
-        raise UserError(f"{source}: {path} must hold names and values, or be one of {known}, not {value!r}")
+        raise UserError(
+            f"{source}: {path} must hold names and values, or be one of {known}, not {_short(value)}"
+        )
     chosen = value.get("name", choice.default)
     if not isinstance(chosen, str) or chosen not in choice.kinds:
         known = ", ".join(map(repr, choice.kinds))
