@@ -1,12 +1,12 @@
 """Studies: what a file may say, which runs come of it, and how it is refused."""
 
 import tomllib
-from dataclasses import replace
 
 import pytest
 
+from goalward import presets
 from goalward.cli import dispatch
-from goalward.config import ChronoConfig, CRLConfig, SRLConfig
+from goalward.config import CRLConfig, SRLConfig, from_dict, merge
 from goalward.errors import UserError
 from goalward.lab import study
 from goalward.lab.source import line_of
@@ -227,15 +227,23 @@ chunk = [1, 2]
 """
 
 
+def of_preset(preset, agent, **changes):
+    """The settings of an agent in its preset, with some changed."""
+    values = merge(presets.load(preset, agent), {"agent": changes})
+    return from_dict(merge({"env": "x"}, values), preset).agent
+
+
 def test_an_agent_and_its_settings_may_be_axes():
     found = built(AGENTS)
     assert [trial.name for trial in found.trials] == [
         f"agent={agent},chunk={chunk},seed=0" for agent in ("crl", "srl") for chunk in (1, 2)
     ]
-    # The preset's settings are of crl; those of the study hold for both.
-    plain = [CRLConfig(discount=0.97, actor_random_goals=0.5), SRLConfig(discount=0.97)]
-    expected = [replace(agent, chunk=chunk) for agent in plain for chunk in (1, 2)]
+    # A preset's settings are of its agent; those of the study hold for both.
+    expected = [
+        of_preset("point", agent, discount=0.97, chunk=chunk) for agent in ("crl", "srl") for chunk in (1, 2)
+    ]
     assert [trial.config.agent for trial in found.trials] == expected
+    assert [type(agent) for agent in expected] == [CRLConfig, CRLConfig, SRLConfig, SRLConfig]
     for trial in found.trials:
         assert dispatch.parse("train", list(trial.words[1:])).settings == trial.config
         assert ("--agent", trial.labels["agent"]) in zip(trial.words, trial.words[1:], strict=False)
@@ -245,8 +253,8 @@ def test_points_of_an_axis_may_be_of_different_agents():
     points = '{ label = "dot", energy = "dot" }, { label = "few", agent = "chrono", bins = 9, time_weight = 0 }'
     found = built(AGENTS.replace('agent = ["crl", "srl"]', f"kind = [{points}]").replace("[1, 2]", "[3]"))
     assert [trial.config.agent for trial in found.trials] == [
-        CRLConfig(discount=0.97, actor_random_goals=0.5, chunk=3, energy="dot"),
-        ChronoConfig(discount=0.97, chunk=3, bins=9, time_weight=0.0),
+        of_preset("point", "crl", discount=0.97, chunk=3, energy="dot"),
+        of_preset("point", "chrono", discount=0.97, chunk=3, bins=9, time_weight=0.0),
     ]
     assert found.trials[1].words[:4] == ("train", "point_u_maze", "--discount", "0.97")
     for trial in found.trials:
@@ -261,11 +269,9 @@ def test_an_agent_may_be_an_axis_in_words():
     ]
     with pytest.raises(UserError, match="agent is 'srk'; it must be one of 'crl', 'srl', 'chrono'"):
         study.plain("point_u_maze", ["agent=crl,srk"])
-    assert [
-        trial.config.agent for trial in study.plain("ant", ["window=2000,3000"], {"agent": "chrono"}).trials
-    ] == [
-        ChronoConfig(window=2000),
-        ChronoConfig(window=3000),
+    found = study.plain("ant", ["window=2000,3000"], {"agent": "chrono"})
+    assert [trial.config.agent for trial in found.trials] == [
+        of_preset("open_ant", "chrono", window=window) for window in (2000, 3000)
     ]
 
 
