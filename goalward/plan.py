@@ -13,7 +13,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from goalward import agents, machine, replay, train
 from goalward.agents.core import architectures
-from goalward.config import TrainConfig
+from goalward.config import SRLConfig, TrainConfig
 from goalward.errors import UserError
 from goalward.networks import Architecture
 
@@ -119,9 +119,10 @@ def most_memory(experiment: train.Experiment) -> Memory:
 def most_activations(config: TrainConfig, weights: int) -> int:
     """Bytes that an update needs at most besides the state of a run, whose weights take so many.
 
-    Two trunks are differentiated at a time: both encoders, or the actor and φ. Their kept activations are
-    counted (`networks.KEPT`); the rest was fitted to what XLA reports for many shapes: copies of the weights
-    (gradients among them), arrays of the layers of one block, arrays of all pairs of a batch.
+    Two trunks are differentiated at a time: both encoders, or the actor and φ; with them the head of a critic
+    of hazards, and arrays of all its bins. Their kept activations are counted (`networks.KEPT`); the rest was
+    fitted to what XLA reports for many shapes: copies of the weights (gradients among them), arrays of the
+    layers of one block, arrays of all pairs of a batch.
     """
     actor, critic = architectures(config.network)
     row = 4 * config.batch_size
@@ -132,13 +133,16 @@ def most_activations(config: TrainConfig, weights: int) -> int:
 
     block = max(arch.width * min(arch.depth, arch.block_size) for arch in (actor, critic))
     trunks = kept(critic) + max(kept(actor), kept(critic))
+    if isinstance(config.agent, SRLConfig):
+        trunks += kept(critic) + 8 * row * config.agent.bins
     acting = 4 * max(config.num_envs, config.eval_episodes) * 8 * actor.width
     return round(6.5 * weights) + trunks + 16 * row * block + 8 * row * config.batch_size + acting
 
 
 def parameters(agent: Any) -> dict[str, int]:
     """Numbers that are learned, by part of the agent."""
-    return {name: _count(part, lambda leaf: leaf.size) for name, part in agent.params._asdict().items()}
+    parts = {name: part for name, part in agent.params._asdict().items() if part is not None}
+    return {name: _count(part, lambda leaf: leaf.size) for name, part in parts.items()}
 
 
 def state_memory(experiment: train.Experiment) -> Memory:

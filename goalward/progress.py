@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from goalward.config import TrainConfig
+from goalward.config import TrainConfig, agent_name
 from goalward.contract import Findings
 from goalward.plan import Plan
 from goalward.profile import Profile
@@ -51,7 +51,7 @@ def show(
         for report in reports:
             bar.update(task, completed=report.iteration, stage=f"epoch {report.epoch}/{config.epochs}")
             if last is None:
-                console.print(f"{config.env}, depth {config.network.depth}, seed {config.seed}", style="bold")
+                console.print(f"{_title(config)}, seed {config.seed}", style="bold")
                 console.print(f"→ {directory}", style="bold", soft_wrap=True)
             elif _is_typical(last, report, config):
                 bar.update(task, rates=_rates(last, report))
@@ -64,6 +64,10 @@ def show(
     if last is None:
         console.print("nothing to do: the run has come to its end; --epochs with more goes on")
     return evaluated
+
+
+def _title(config: TrainConfig) -> str:
+    return f"{config.env}, {agent_name(config.agent)}, depth {config.network.depth}"
 
 
 def _is_typical(last: Report, report: Report, config: TrainConfig) -> bool:
@@ -113,9 +117,7 @@ def print_plan(plan: Plan, config: TrainConfig) -> None:
     """Print what a run will cost as a table."""
     memory = plan.memory
     parts = ", ".join(f"{name} {count:,}" for name, count in plan.parameters.items())
-    table = Table(
-        title=f"{config.env}, depth {config.network.depth}, width {config.network.width}", show_header=False
-    )
+    table = Table(title=f"{_title(config)}, width {config.network.width}", show_header=False)
     table.add_row("parameters", f"{sum(plan.parameters.values()):,}", parts)
     table.add_section()
     for name in ("weights", "optimiser", "replay", "worlds", "activations"):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from goalward import files, machine, metrics
-from goalward.config import TrainConfig, from_dict, to_dict
+from goalward.config import TrainConfig, agent_name, from_dict, to_dict
 from goalward.errors import UserError
 from goalward.metrics import Recorder
 
@@ -48,9 +48,12 @@ class Meta(NamedTuple):
 
 
 def default_directory(config: TrainConfig) -> Path:
-    """Make a new folder under runs/, named by environment, depth, seed and time; a taken name gets a suffix."""
+    """Make a new folder under runs/, named by environment, agent, depth, seed and time.
+
+    A taken name gets a suffix.
+    """
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    name = f"{config.env}-d{config.network.depth}-s{config.seed}-{now}"
+    name = f"{config.env}-{agent_name(config.agent)}-d{config.network.depth}-s{config.seed}-{now}"
     Path("runs").mkdir(exist_ok=True)
     for number in itertools.count(1):
         path = Path("runs") / (name if number == 1 else f"{name}-{number}")

@@ -125,6 +125,21 @@ SHAPES = [
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("agent", "network", "batch"),
+    [
+        ({"name": "srl", "bins": 1000, "window": 1000}, {"depth": 4, "width": 64, "block_size": 4}, 256),
+        ({"name": "srl", "bins": 64}, {"depth": 32, "width": 128, "block_size": 4}, 256),
+        ({"name": "chrono", "bins": 1000, "window": 1000}, {"depth": 16, "width": 64, "block_size": 4}, 512),
+        ({"name": "chrono", "bins": 64}, {"depth": 4, "width": 256, "block_size": 4}, 256),
+    ],
+)
+def test_the_estimate_holds_for_critics_of_hazards(agent, network, batch):
+    needed, estimated = needs(toy.config(batch_size=batch, buffer_rows=300, network=network, agent=agent))
+    assert needed <= estimated <= 3 * needed
+
+
+@pytest.mark.slow
 def test_the_estimate_holds_for_a_deep_collector_of_a_shallow_learner():
     network = {"depth": 4, "width": 64, "block_size": 4}
     config = toy.config(batch_size=1024, buffer_rows=300, network=network, collector_depth=64)
