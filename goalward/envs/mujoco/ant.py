@@ -28,6 +28,8 @@ HEALTHY_Z = (0.2, 1.0)  # the torso's height, outside of which an episode ends
 FOOT_RADIUS = 0.08
 VERSION = 2  # of all tasks here: since 2 only feet touch the ground
 BALL_RADIUS = 0.5
+GEAR = 150.0  # N m of a motor's torque at its bounds, as in Gymnasium's ant.xml
+_GEARS = (1.0, 1e3)
 
 # Mazes with a ball of JaxGCRL: B is where the ball starts.
 BALL_GRIDS = {
@@ -47,10 +49,13 @@ class AntSettings:
     goal_threshold: float = 0.5  # m
     goal_distance: float = 10.0  # m from the middle, on a circle
     start_noise: float = 0.1  # uniform, of positions in m and rad; the deviation of velocities
+    gear: float = (
+        GEAR  # N m; half of it falls as seldom as the ant of Brax's spring physics (docs/environments.md)
+    )
 
     def __post_init__(self):
         check("ant", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST),
-              goal_distance=(0, 1e3), start_noise=(0, 0.2))  # fmt: skip
+              goal_distance=(0, 1e3), start_noise=(0, 0.2), gear=_GEARS)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,11 +66,12 @@ class AntBallSettings:
     goal_threshold: float = 0.5  # m, from the ball
     goal_distance: float = 5.0  # m from the middle, on a circle
     start_noise: float = 0.1
+    gear: float = GEAR
     shifted_goal: bool = False  # parity: compare observations 28 and 29 with the goal, as scaling-crl does
 
     def __post_init__(self):
         check("ant_ball", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST),
-              goal_distance=(0, 1e3), start_noise=(0, 0.2))  # fmt: skip
+              goal_distance=(0, 1e3), start_noise=(0, 0.2), gear=_GEARS)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,9 +81,11 @@ class AntPlaceSettings:
     episode_length: int = 1000
     goal_threshold: float = 0.5  # m
     start_noise: float = 0.1
+    gear: float = GEAR
 
     def __post_init__(self):
-        check("ant", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST), start_noise=(0, 0.2))
+        check("ant", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST), start_noise=(0, 0.2),
+              gear=_GEARS)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,11 +95,12 @@ class AntMazeSettings:
     episode_length: int = 1000
     goal_threshold: float = 0.5  # m
     start_noise: float = 0.1
+    gear: float = GEAR
     cell_size: float = 4.0  # m; walls are half as high
 
     def __post_init__(self):
         check("ant maze", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST),
-              start_noise=(0, 0.2), cell_size=(2.0, 100.0))  # fmt: skip
+              start_noise=(0, 0.2), gear=_GEARS, cell_size=(2.0, 100.0))  # fmt: skip
 
 
 def ant(name: str, settings: AntSettings) -> Task:
@@ -243,6 +252,8 @@ def _task(
     observation, `height` in m where it is shown, `object_offset` (2,) where the object is at joints of 0;
     `shifts` as in `EnvSpec`.
     """
+    for motor in spec.actuators:
+        motor.gear[0] = settings.gear
     model = spec.compile()
     posture = jnp.asarray(models.initial_qpos(model)[:QPOS])
     things = int(model.nq) - QPOS
