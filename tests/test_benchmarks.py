@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks import integrators, learner, memory, physics
+from benchmarks import gears, integrators, learner, memory, physics
 from goalward import train
 
 BASELINE = {"4": {"of_peak": 0.5, "vs_textbook": 3.0}, "256": {"of_peak": 0.5, "vs_textbook": None}}
@@ -67,6 +67,14 @@ def test_physics_is_measured_on_every_kind_of_task_by_default():
     names = physics.chosen(physics.Args())
     assert {"ant", "ant_u4_maze", "humanoid", "humanoid_u_maze", "arm_push_easy", "pusher2"} <= set(names)
     assert not any(name.startswith("point") for name in names)
+
+
+def test_a_weaker_ant_falls_later():
+    args = gears.Args(num_envs=8, steps=60)
+    strong, weak = (gears.measure(gear, args) for gear in (150.0, 30.0))
+    assert strong["upright"] < weak["upright"]
+    assert strong["median_fall"] < weak["median_fall"] == 60
+    assert 0 < weak["moved"] < 1
 
 
 def test_integrators_are_compared_by_how_soon_robots_fall():
