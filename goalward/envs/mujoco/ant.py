@@ -30,6 +30,7 @@ VERSION = 2  # of all tasks here: since 2 only feet touch the ground
 BALL_RADIUS = 0.5
 GEAR = 150.0  # N m of a motor's torque at its bounds, as in Gymnasium's ant.xml
 _GEARS = (1.0, 1e3)
+WELDED_MASS = 1e-3  # kg
 
 # Mazes with a ball of JaxGCRL: B is where the ball starts.
 BALL_GRIDS = {
@@ -67,6 +68,7 @@ class AntBallSettings:
     goal_distance: float = 5.0  # m from the middle, on a circle
     start_noise: float = 0.1
     gear: float = GEAR
+    brax_inertia: bool = False
     shifted_goal: bool = False  # parity: compare observations 28 and 29 with the goal, as scaling-crl does
 
     def __post_init__(self):
@@ -82,6 +84,7 @@ class AntPlaceSettings:
     goal_threshold: float = 0.5  # m
     start_noise: float = 0.1
     gear: float = GEAR
+    brax_inertia: bool = False
 
     def __post_init__(self):
         check("ant", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST), start_noise=(0, 0.2),
@@ -96,6 +99,7 @@ class AntMazeSettings:
     goal_threshold: float = 0.5  # m
     start_noise: float = 0.1
     gear: float = GEAR
+    brax_inertia: bool = False
     cell_size: float = 4.0  # m; walls are half as high
 
     def __post_init__(self):
@@ -217,6 +221,21 @@ def ant_model() -> mujoco.MjSpec:
     return spec
 
 
+def _set_brax_inertia(model: mujoco.MjModel) -> None:
+    """Give each of an ant's 9 moving links the mass and inertia that Brax gives it, about its centre of mass.
+
+    Links that do not move against their parents are part of them there; here they keep next to nothing.
+    """
+    links = range(model.body("torso").id, model.nbody)
+    for link in links:
+        if model.body_rootid[link] != model.body("torso").id:
+            continue  # what an ant moves
+        moves = model.body_jntnum[link] > 0
+        model.body_mass[link] = 1.0 if moves else WELDED_MASS
+        model.body_inertia[link] = 1.0 if moves else WELDED_MASS * 1e-2
+    mujoco.mj_setConst(model, mujoco.MjData(model))
+
+
 def pair_drawer(maze: mazes.Maze) -> Callable[[PRNGKeyArray], tuple[Array, Array]]:
     """Make the function that draws start and goal of an episode in a maze, both xy (2,) in m."""
     pairs = jnp.asarray(maze.pairs, jnp.float32) * maze.cell_size
@@ -255,6 +274,8 @@ def _task(
     for motor in spec.actuators:
         motor.gear[0] = settings.gear
     model = spec.compile()
+    if settings.brax_inertia:
+        _set_brax_inertia(model)
     posture = jnp.asarray(models.initial_qpos(model)[:QPOS])
     things = int(model.nq) - QPOS
     offset = jnp.zeros(things) if object_offset is None else object_offset
