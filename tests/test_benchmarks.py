@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks import gears, integrators, learner, memory, physics
+from benchmarks import falls, integrators, learner, memory, physics
 from goalward import train
 
 BASELINE = {"4": {"of_peak": 0.5, "vs_textbook": 3.0}, "256": {"of_peak": 0.5, "vs_textbook": None}}
@@ -69,12 +69,13 @@ def test_physics_is_measured_on_every_kind_of_task_by_default():
     assert not any(name.startswith("point") for name in names)
 
 
-def test_a_weaker_ant_falls_later():
-    args = gears.Args(num_envs=8, steps=60)
-    strong, weak = (gears.measure(gear, args) for gear in (150.0, 30.0))
-    assert strong["upright"] < weak["upright"]
-    assert strong["median_fall"] < weak["median_fall"] == 60
-    assert 0 < weak["moved"] < 1
+@pytest.mark.parametrize("settings", [{"gear": 30.0}, {"brax_inertia": True}], ids=str)
+def test_a_weaker_or_heavier_ant_falls_later(settings):
+    args = falls.Args(num_envs=8, steps=60)
+    light, steady = (falls.measure(kind, args) for kind in ({}, settings))
+    assert light["upright"] < steady["upright"]
+    assert light["median_fall"] < steady["median_fall"] == 60
+    assert 0 < steady["moved"] < 1.5
 
 
 def test_integrators_are_compared_by_how_soon_robots_fall():

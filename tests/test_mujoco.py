@@ -544,6 +544,26 @@ def test_an_ant_on_its_back_sinks_out_of_the_healthy_heights_and_ends_its_episod
     assert not over(upright, 40)
 
 
+@pytest.mark.parametrize("name", ["ant", "ant_ball", "ant_push", "ant_u_maze"])
+def test_an_ant_of_brax_has_nine_links_of_one_kilogram(name):
+    model = envs.make(name, {"brax_inertia": True}).task.model
+    links = [i for i in range(model.nbody) if model.body_rootid[i] == model.body("torso").id]
+    moving = [i for i in links if model.body_jntnum[i] > 0]
+    assert len(moving) == 9
+    np.testing.assert_array_equal(model.body_mass[moving], 1)
+    np.testing.assert_array_equal(model.body_inertia[moving], 1)
+    assert model.body_subtreemass[model.body("torso").id] == pytest.approx(9, abs=0.01)
+    plain = envs.make(name).task.model
+    assert plain.body_subtreemass[model.body("torso").id] == pytest.approx(0.91, abs=0.01)
+    others = [i for i in range(model.nbody) if i not in links]
+    np.testing.assert_array_equal(model.body_mass[others], plain.body_mass[others])
+
+
+def test_the_gear_of_an_ant_is_its_motors():
+    assert np.all(envs.make("ant", {"gear": 40.0}).task.model.actuator_gear[:, 0] == 40)
+    assert np.all(envs.make("ant").task.model.actuator_gear[:, 0] == 150)
+
+
 def test_an_ant_too_high_or_too_low_ends_its_episode():
     terminated = envs.make("ant").task.terminated
     for z, over in ((0.19, True), (0.21, False), (0.99, False), (1.01, True)):

@@ -50,9 +50,8 @@ class AntSettings:
     goal_threshold: float = 0.5  # m
     goal_distance: float = 10.0  # m from the middle, on a circle
     start_noise: float = 0.1  # uniform, of positions in m and rad; the deviation of velocities
-    gear: float = (
-        GEAR  # N m; half of it falls as seldom as the ant of Brax's spring physics (docs/environments.md)
-    )
+    gear: float = GEAR  # N m
+    brax_inertia: bool = False  # each link 1 kg and 1 kg m², as in Brax's spring physics: it hardly falls
 
     def __post_init__(self):
         check("ant", self, episode_length=(1, LONGEST), goal_threshold=(1e-9, LARGEST),

@@ -1,4 +1,4 @@
-"""How soon random actions make an ant fall, by the torque of its motors: `python -m benchmarks.gears [--json]`.
+"""How soon random actions make an ant fall, by its motors and masses: `python -m benchmarks.falls [--json]`.
 
 Uniform random actions, new ones each step. How far they move an ant that does not fall is how fast it explores.
 """
@@ -32,9 +32,9 @@ class Args:
     """Print JSON."""
 
 
-def measure(gear: float, args: Args) -> dict[str, Any]:
+def measure(settings: dict[str, Any], args: Args) -> dict[str, Any]:
     """Share of ants that do not fall, the median step of falls, height and distance moved in m."""
-    env = envs.make("ant", {"gear": gear})
+    env = envs.make("ant", settings)
 
     def act(context: None, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         del context, goal
@@ -48,7 +48,6 @@ def measure(gear: float, args: Args) -> dict[str, Any]:
     upright = np.arange(args.steps)[:, None] < step[None]
     moved = np.linalg.norm(obs[-1, :, :2] - obs[0, :, :2], axis=1)[upright[-1]]
     return {
-        "gear": gear,
         "upright": float(upright[-1].mean()),
         "median_fall": float(np.median(step)),
         "height": float(obs[..., 2][upright].mean()),
@@ -58,7 +57,9 @@ def measure(gear: float, args: Args) -> dict[str, Any]:
 
 def main(args: Args) -> None:
     """Measure and print."""
-    rows = [measure(gear, args) for gear in args.gears]
+    kinds: list[dict[str, Any]] = [{"gear": gear} for gear in args.gears]
+    kinds.append({"gear": args.gears[0], "brax_inertia": True})
+    rows = [kind | measure(kind, args) for kind in kinds]
     if args.json:
         print(json.dumps(rows))
         return
@@ -66,7 +67,7 @@ def main(args: Args) -> None:
     for row in rows:
         moved = "–" if row["moved"] is None else f"{row['moved']:.2f}"
         cells = (f"{row['upright']:.2f}", f"{row['median_fall']:.0f}", f"{row['height']:.3f}", moved)
-        table.add_row(f"{row['gear']:.0f}", *cells)
+        table.add_row(f"{row['gear']:.0f}{', Brax' if 'brax_inertia' in row else ''}", *cells)
     Console().print(table)
 
 
