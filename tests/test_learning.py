@@ -60,6 +60,16 @@ def test_the_quickstart_does_what_the_docs_claim(tmp_path, seed):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("agent", ["srl", "chrono"])
+@pytest.mark.parametrize("seed", range(5))
+def test_successors_learn_the_u_maze(tmp_path, agent, seed):
+    """At best, as success comes and goes; the goals behind the wall are the last fifth or more of it."""
+    goalward(tmp_path, "train", "point_u_maze", "--agent", agent, "--seed", str(seed), "--out", "run")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert max(row["success_rate"] for row in rows) >= 0.95
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("env", "steps", "epochs"), [("reacher", 1_152_000, 8), ("arm_reach", 768_000, 5)])
 def test_arms_reach_their_goals_and_stay_there(tmp_path, env, steps, epochs):
     line = f"train {env} --total-env-steps {steps} --epochs {epochs} --eval-episodes 32"
