@@ -11,7 +11,7 @@ import jax
 from jax.extend import core
 from jaxtyping import Array, PRNGKeyArray
 
-from goalward import agents, machine, replay, train
+from goalward import agents, machine, reach, replay, train
 from goalward.agents.core import architectures
 from goalward.config import SRLConfig, TrainConfig
 from goalward.errors import UserError
@@ -113,6 +113,9 @@ def most_memory(experiment: train.Experiment) -> Memory:
     # Of a collector and a learner XLA keeps what both need at a time; `weights` are those of both.
     others = sum(most_activations(half, 0) for half in agents.halves(config)[1:])
     activations = most_activations(agents.halves(config)[0], memory.weights) + others
+    if experiment.agent.relabel.window is not None:  # what rows achieved is laid out for searches, and copied
+        rows = config.num_envs * (config.buffer_rows + reach.SLAB)
+        activations += 3 * 4 * rows * experiment.env.spec.goal_dim
     return memory._replace(activations=activations + 2 * collected)
 
 

@@ -47,7 +47,7 @@ class Batch(NamedTuple):
 
     obs: Float[Array, "B D"]
     action: Float[Array, "B HA"]
-    goal: Float[Array, "B G"]  # relabelled: reached later in the same episode
+    goal: Float[Array, "B G"]  # relabelled: mostly, reached later in the same episode
     commanded: Float[Array, "B G"]  # what the agent was after then
     valid: Bool[Array, " B"] | None = (
         None  # all H actions were taken in this episode, and what follows is known

@@ -8,8 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from goalward import agents
+from goalward import agents, survival
+from goalward.agents import parts
 from goalward.config import ChronoConfig, CRLConfig, NetworkConfig, SRLConfig, TrainConfig
+from goalward.losses import ENERGIES
+from goalward.networks import sample_action
 from goalward.types import Batch, EnvSpec, Reach
 
 OBS, ACTION, GOAL, SIZE, WINDOW = 3, 2, 2, 16, 12
@@ -178,3 +181,74 @@ def test_block_norms_are_of_the_actor_and_both_encoders(name):
     found = compiled(name, "block_norms")(after_updates(name, 1), batch_of(name), KEY)
     assert {key.split("_")[0] for key in found} == {"actor", "phi", "psi"}
     assert all(np.all(np.isfinite(norm)) and norm.ndim == 1 for norm in found.values())
+
+
+def test_a_falling_agent_is_told_to_stay_at_the_goal():
+    """ChronoSRL's actor climbs V + β O, with β the share of the samples that count whose episodes fail."""
+    name = "chrono_in_chunks"
+    agent, state, batch = agent_of(name), after_updates(name, 2), batch_of(name)
+    critic, config = state.params.critic, CONFIGS[name]
+    inputs = parts.inputs_of(state.scales, batch)
+    _, metrics = jax.jit(agent.gradients)(state, batch, KEY)
+    falls = np.asarray(batch.failed)[np.asarray(batch.valid)].mean()
+    assert metrics["falls"] == pytest.approx(falls)
+    assert 0 < falls < 1
+
+    phi, psi = critic.encode_sa(inputs.obs, inputs.action), critic.encode_g(inputs.goal)
+    now, hazards, occupancy = critic.predict(phi, psi)
+    edges = survival.bin_edges(WINDOW, config.bins)
+    ahead = survival.bin_edges(WINDOW, config.occupancy_bins)[1:]
+    reach = survival.value(now, hazards, edges, config.value_discount)
+    stay = survival.occupancy_value(occupancy, ahead, config.value_discount)
+    for share in (0.0, 0.5):
+        found = agent.worth(critic, phi, psi, jnp.float32(share))
+        np.testing.assert_allclose(found, reach + jnp.float32(share) * stay, rtol=1e-5)
+
+
+def test_the_losses_of_chrono_are_in_units_of_its_discount():
+    """κ = −log γ a step, κ W apart; which goals are apart is told in metres, not as networks are given them."""
+    name = "chrono_in_chunks"
+    agent, state, batch, config = agent_of(name), after_updates(name, 2), batch_of(name), CONFIGS[name]
+    _, metrics = jax.jit(agent.gradients)(state, batch, KEY)
+    inputs, critic = parts.inputs_of(state.scales, batch), state.params.critic
+    phi, psi = (np.asarray(x, np.float64) for x in (
+        critic.encode_sa(inputs.obs, inputs.action), critic.encode_g(inputs.goal)
+    ))  # fmt: skip
+    distance = np.sqrt(np.sum((phi[:, None] - psi[None]) ** 2, axis=-1) + 1e-6)
+    kappa, goal, valid = -np.log(config.value_discount), np.asarray(batch.goal), np.asarray(batch.valid)
+    reached, steps = (np.asarray(x) for x in (batch.reach.reached, batch.reach.steps))
+    events = [i for i in range(SIZE) if valid[i] and reached[i] and steps[i] >= 1]
+    errors = np.abs([distance[i, i] - kappa * steps[i] for i in events])
+    time = np.mean(np.where(errors <= 1, errors**2 / 2, errors - 0.5))
+    apart = [
+        max(0.0, kappa * WINDOW - distance[i, j])
+        for i in range(SIZE)
+        for j in range(SIZE)
+        if (np.linalg.norm(goal[i] - goal[j]) > 0.5 if i != j else valid[i] and not reached[i])
+    ]
+    assert metrics["time_loss"] == pytest.approx(time, rel=1e-3)
+    assert metrics["separation_loss"] == pytest.approx(np.mean(apart), rel=1e-3, abs=1e-6)
+
+
+def test_samples_of_safe_crl_weigh_what_a_failure_leaves_of_their_future():
+    """(1/B) Σ w Ẑ ℓ with w = valid / mean(valid); and the actor is told log Z of its action."""
+    name = "safe_crl_in_chunks"
+    agent, state, batch, config = agent_of(name), after_updates(name, 2), batch_of(name), CONFIGS[name]
+    grads, metrics = jax.jit(agent.gradients)(state, batch, KEY)
+    inputs, params = parts.inputs_of(state.scales, batch), state.params
+    phi = params.critic.encode_sa(inputs.obs, inputs.action)
+    f = np.asarray(ENERGIES["l2"].pairwise(phi, params.critic.encode_g(inputs.goal)), np.float64)
+    rows = np.log(np.exp(f).sum(axis=1))
+    valid, failed, left = (np.asarray(x) for x in (batch.valid, batch.failed, batch.left))
+    mass = np.where(failed, 1 - config.discount**left, 1.0)
+    loss = np.mean(valid / valid.mean() * mass * (rows - f.diagonal())) + 0.1 * np.mean(rows**2)
+    assert metrics["critic_loss"] == pytest.approx(loss, rel=1e-4)
+
+    without = agents.make(TrainConfig("", agent=replace(config, survival_weight=1e-6), network=NETWORK), spec())
+    _, plain = jax.jit(without.gradients)(state, batch, KEY)
+    action, _ = sample_action(*params.actor(inputs.obs, inputs.goal), KEY, config.log_prob)
+    logit = jax.vmap(params.survival)(jnp.concatenate([inputs.obs, action], axis=-1))[:, 0]
+    told = float(jnp.mean(jax.nn.log_sigmoid(logit)))
+    assert metrics["actor_loss"] - plain["actor_loss"] == pytest.approx(-told, rel=1e-3)
+    assert float(metrics["survival_grad_norm"]) > 0
+    assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(grads.survival))

@@ -140,6 +140,16 @@ def test_the_estimate_holds_for_critics_of_hazards(agent, network, batch):
 
 
 @pytest.mark.slow
+def test_the_estimate_holds_for_a_ring_that_is_searched():
+    network = {"depth": 1, "width": 16, "block_size": 1}
+    agent = {"name": "srl", "bins": 8}
+    needed, estimated = needs(
+        toy.config(batch_size=16, num_envs=64, buffer_rows=20_000, network=network, agent=agent)
+    )
+    assert needed <= estimated <= 3 * needed
+
+
+@pytest.mark.slow
 def test_the_estimate_holds_for_a_deep_collector_of_a_shallow_learner():
     network = {"depth": 4, "width": 64, "block_size": 4}
     config = toy.config(batch_size=1024, buffer_rows=300, network=network, collector_depth=64)

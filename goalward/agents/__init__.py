@@ -9,6 +9,7 @@ from goalward.agents.crl import CRL
 from goalward.agents.pair import Pair
 from goalward.agents.srl import SRL
 from goalward.config import ChronoConfig, CRLConfig, SRLConfig, TrainConfig
+from goalward.errors import UserError
 from goalward.networks import check_depth
 from goalward.types import EnvSpec
 
@@ -19,8 +20,11 @@ AGENTS: dict[type, Any] = {CRLConfig: CRL, SRLConfig: SRL, ChronoConfig: Chrono}
 def make(config: TrainConfig, spec: EnvSpec) -> Agent:
     """Build the agent that `config.agent` sets up for an environment, with its collector where it has one.
 
-    Raises `UserError` for an invalid depth.
+    Raises `UserError` for an invalid depth, and for settings that are of no agent.
     """
+    if type(config.agent) not in AGENTS:
+        known = " or ".join(kind.__name__ for kind in AGENTS)
+        raise UserError(f"agent is a {type(config.agent).__name__}; it must be a {known}")
     if config.collector_depth is None:
         return AGENTS[type(config.agent)](config.agent, spec, *architectures(config.network))
     check_depth(config.collector_depth, config.network.block_size, "collector_depth")

@@ -105,7 +105,7 @@ class CRL:
         survival_grad = None
         if params.survival is not None:
             loss, survival_grad = jax.value_and_grad(self.survival_loss)(params.survival, batch, key)
-            metrics |= {"survival_loss": loss}
+            metrics |= {"survival_loss": loss, "survival_grad_norm": optax.tree.norm(survival_grad)}
         return Params(actor_grad, critic_grad, alpha_grad, survival_grad), metrics
 
     def critic_loss(self, critic: Critic, batch: Batch) -> tuple[Array, tuple[Metrics, Array]]:

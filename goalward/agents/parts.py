@@ -219,10 +219,12 @@ def hazard_loss(prediction: Prediction, edges: survival.Edges, batch: Batch) -> 
     reached, steps = reached_and_steps(batch)
     log_likelihood = survival.log_likelihood(prediction.now, prediction.hazards, edges, reached, steps)
     mask = counted(batch)
-    arrives = 1 - survival.survival(prediction.now, prediction.hazards)[:, -1]
+    last = survival.survival(prediction.now, prediction.hazards)[:, -1] * jax.nn.sigmoid(
+        -prediction.hazards[:, -1]
+    )
     loss = -masked_mean(log_likelihood, mask)
     return loss, {
         "hazard_loss": loss,
         "reached": masked_mean(reached.astype(jnp.float32), mask),
-        "reached_predicted": masked_mean(arrives, mask),
+        "reached_predicted": masked_mean(1 - last, mask),
     }

@@ -31,7 +31,7 @@ class ActorCriticConfig(AgentConfig):
     horizon: Literal["truncated_geometric", "clipped_geometric", "uniform"] = "truncated_geometric"
     """Law of the steps between a state and its hindsight goal."""
     discount: float = 0.99
-    """γ of that law."""
+    """γ of that law, and of what a failure leaves of the future."""
     current_goals: float = 0.0
     """Share of samples whose goal is what the sample's own state has achieved."""
     random_goals: float = 0.0

@@ -8,7 +8,7 @@ from goalward.config.values import check
 
 _WEIGHT = (0.0, 1e6)
 RANGES = SRL_RANGES | {
-    "occupancy_bins": (1, 65_536), "hazard_weight": _WEIGHT, "time_weight": _WEIGHT,
+    "window": (2, 1_000_000), "occupancy_bins": (1, 65_536), "hazard_weight": _WEIGHT, "time_weight": _WEIGHT,
     "separation_weight": _WEIGHT, "occupancy_weight": _WEIGHT,
 }  # fmt: skip
 

@@ -23,7 +23,7 @@ class NetworkConfig:
     actor_depth: int | None = None
     """Depth of the actor alone; by default `depth`."""
     critic_depth: int | None = None
-    """Depth of both encoders alone; by default `depth`."""
+    """Depth of the critic alone, by default `depth`: of both encoders, or as docs/methods.md says."""
     width: int = 64
     """Units of each hidden layer, for actor and critic."""
     actor_width: int | None = None

@@ -29,7 +29,8 @@ class SRLConfig(ActorCriticConfig):
     window: int = 1000
     """Steps ahead in which a goal may be reached."""
     bins: int = 1000
-    """Bins of that time, each with a hazard; fewer than the window's steps grow geometrically."""
+    """Bins of that time, each with a hazard; where they are fewer than the window's steps, they grow
+    geometrically from one step on, behind one for the present step."""
     censoring: Literal["observed", "window"] = "observed"
     """What is known where a goal is not seen to be reached: that it is not reached within the steps that were
     observed, or, as in the paper's code, within the whole window."""

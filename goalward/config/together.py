@@ -32,7 +32,7 @@ def _check_shares(agent: ActorCriticConfig) -> None:
 
 def _check_bins(agent: SRLConfig) -> None:
     if agent.bins > agent.window:
-        raise UserError(f"bins is {agent.bins}, more than window {agent.window}; a bin holds one step at least")
+        raise UserError(f"bins is {agent.bins}, more than window {agent.window}; use --bins {agent.window}")
 
 
 def _check_length(config: TrainConfig) -> None:

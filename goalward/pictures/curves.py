@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from goalward import machine, runs
-from goalward.config import TrainConfig, to_dict
+from goalward.config import TrainConfig, owners, to_dict
 from goalward.errors import UserError
 from goalward.pictures import lines, style
 from goalward.pictures.figures import check_new, own_settings, tidy
@@ -61,9 +61,19 @@ def differences(configs: Sequence[TrainConfig]) -> list[str]:
     for config, values in zip(configs, flat, strict=True):
         peers = [other for other, peer in zip(flat, configs, strict=True) if peer.env == config.env]
         names = list(dict.fromkeys(name for peer in peers for name in peer if name not in UNTOLD))
-        differing = [name for name in names if any(peer.get(name) != values.get(name) for peer in peers)]
+        differing = [
+            name
+            for name in names
+            if any(peer.get(name) != values.get(name) for peer in peers if _both_have(name, peer, values))
+        ]
         told.append(", ".join(f"{name}={values.get(name, 'default')}" for name in differing))
     return told
+
+
+def _both_have(name: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether a setting, where it is one of agents, is one of both runs' agents."""
+    its = owners(name)
+    return not its or {one["agent"], other["agent"]} <= set(its)
 
 
 def _flat(values: Mapping[str, Any], part: str = "") -> dict[str, Any]:
