@@ -367,7 +367,7 @@ def test_training_prints_a_line_an_epoch(command, run):
     code, out, _ = command("train", "--resume", run, "--epochs", 4)
     assert code == 0
     title, place, heading, random, *lines = out.splitlines()
-    assert title == "point_u_maze, depth 2, seed 0"
+    assert title == "point_u_maze, crl, depth 2, seed 0"
     assert place == f"→ {run}"
     assert max(map(len, (heading, random, *lines))) <= 80 - len("  9999 faults")
     rows = runs.read_metrics(run)
@@ -428,7 +428,7 @@ def test_a_resume_with_another_number_of_threads_says_so(command, run, monkeypat
 def test_a_run_goes_by_default_to_a_new_directory_that_names_it(command):
     assert command("train", *toy.words(), "--epochs", 1, "--total-env-steps", 120)[0] == 0
     (directory,) = (Path.cwd() / "runs").iterdir()
-    assert directory.name.startswith("point_u_maze-d2-s0-")
+    assert directory.name.startswith("point_u_maze-crl-d2-s0-")
     assert runs.is_run(directory)
 
 

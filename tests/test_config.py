@@ -155,7 +155,9 @@ def test_a_preset_is_a_configuration_of_its_environments(name):
 
 @pytest.mark.parametrize("name", ["laptop", "", "../presets/ant", "ant.toml"])
 def test_an_unknown_preset_is_told_with_those_there_are(name):
-    with pytest.raises(UserError, match=f"unknown preset '{re.escape(name)}'; the presets are ant, mujoco, "):
+    with pytest.raises(
+        UserError, match=f"unknown preset '{re.escape(name)}'; the presets are ant, ant_chrono, mujoco, "
+    ):
         presets.load(name)
 
 

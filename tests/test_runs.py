@@ -53,7 +53,7 @@ def test_names_by_default_are_taken_once(tmp_path, monkeypatch):
     monkeypatch.setattr(runs.datetime, "datetime", Now)
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda _: runs.default_directory(toy.config()), range(12)))
-    name = "point_u_maze-d2-s0-20300102-030405"
+    name = "point_u_maze-crl-d2-s0-20300102-030405"
     assert {path.name for path in made} == {name, *(f"{name}-{number}" for number in range(2, 13))}
     assert all(path.is_dir() for path in made)
 

@@ -19,6 +19,7 @@ import toy
 import goalward
 from goalward import cli, envs, machine, plan, policy, progress, runs, train
 from goalward.cli import dispatch, process
+from goalward.config import AGENTS
 from goalward.errors import MachineError, UserError
 from goalward.lab import quickstart
 from goalward.pictures import curves, figures
@@ -270,6 +271,9 @@ def test_what_people_are_told_to_type_works(monkeypatch, capsys, trained):
     for name in dispatch.COMMANDS:
         with pytest.raises(SystemExit):
             cli.main([name, "--help"])
+    for agent in AGENTS:
+        with pytest.raises(SystemExit):
+            cli.main(["train", "point_u_maze", "--agent", agent, "--help"])
     helps = capsys.readouterr().out
     flags = {flag for text in texts for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", text)}
     # Of other programs, and of no command.
