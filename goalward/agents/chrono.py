@@ -2,11 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from goalward import distances, survival
@@ -84,26 +84,16 @@ class Chrono:
     def gradients(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[Params, Metrics]:
         """Of all losses."""
         apart = self.spec.distance(batch.goal[:, None], batch.goal[None]) > self.spec.threshold
-        params, batch = state.params, parts.inputs_of(state.scales, batch)
-        (loss, (metrics, psi)), critic_grad = jax.value_and_grad(self.critic_loss, has_aux=True)(
-            params.critic, batch, apart
-        )
-        goal, psi = parts.actor_goals(self.config, params.critic.encode_g, batch, psi)
+        critic, batch = state.params.critic, parts.inputs_of(state.scales, batch)
         _, failed = parts.outcomes(batch)
         falls = masked_mean(failed.astype(jnp.float32), parts.counted(batch))
 
-        def worth(action: Array) -> Array:
-            return self.worth(params.critic, params.critic.encode_sa(batch.obs, action), psi, falls)
+        def worth(action: Array, psi: Array) -> Array:
+            return self.worth(critic, critic.encode_sa(batch.obs, action), psi, falls)
 
-        actor_grad, alpha_grad, of_actor = parts.actor_gradients(
-            self.config, params, batch.obs, goal, worth, key
-        )
-        metrics |= {
-            "critic_loss": loss,
-            "critic_grad_norm": optax.tree.norm(critic_grad),
-            "falls": falls,
-        } | of_actor
-        return Params(actor_grad, critic_grad, alpha_grad), metrics
+        critic_loss = partial(self.critic_loss, batch=batch, apart=apart)
+        grads, metrics = parts.gradients(self.config, state.params, batch, critic_loss, worth, key)
+        return grads, metrics | {"falls": falls}
 
     def critic_loss(
         self, critic: SurvivalCritic, batch: Batch, apart: Array

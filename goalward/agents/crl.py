@@ -5,6 +5,7 @@ future, and the chance to survive, log Z(s, a), in what the actor maximises.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -85,28 +86,22 @@ class CRL:
     def gradients(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[Params, Metrics]:
         """Of all losses."""
         params, batch = state.params, parts.inputs_of(state.scales, batch)
-        (loss, (metrics, psi)), critic_grad = jax.value_and_grad(self.critic_loss, has_aux=True)(
-            params.critic, batch
-        )
-        goal, psi = parts.actor_goals(self.config, params.critic.encode_g, batch, psi)
 
-        def worth(action: Array) -> Array:
+        def worth(action: Array, psi: Array) -> Array:
             f = self._energy.paired(params.critic.encode_sa(batch.obs, action), psi)
             if params.survival is None:
                 return f
-            return f + self.config.survival_weight * failure.log_mass(
-                _logit(params.survival, batch.obs, action)
-            )
+            logit = _logit(params.survival, batch.obs, action)
+            return f + self.config.survival_weight * failure.log_mass(logit)
 
-        actor_grad, alpha_grad, of_actor = parts.actor_gradients(
-            self.config, params, batch.obs, goal, worth, key
+        grads, metrics = parts.gradients(
+            self.config, params, batch, partial(self.critic_loss, batch=batch), worth, key
         )
-        metrics |= {"critic_loss": loss, "critic_grad_norm": optax.tree.norm(critic_grad)} | of_actor
-        survival_grad = None
-        if params.survival is not None:
-            loss, survival_grad = jax.value_and_grad(self.survival_loss)(params.survival, batch, key)
-            metrics |= {"survival_loss": loss, "survival_grad_norm": optax.tree.norm(survival_grad)}
-        return Params(actor_grad, critic_grad, alpha_grad, survival_grad), metrics
+        if params.survival is None:
+            return grads, metrics
+        loss, grad = jax.value_and_grad(self.survival_loss)(params.survival, batch, key)
+        metrics |= {"survival_loss": loss, "survival_grad_norm": optax.tree.norm(grad)}
+        return grads._replace(survival=grad), metrics
 
     def critic_loss(self, critic: Critic, batch: Batch) -> tuple[Array, tuple[Metrics, Array]]:
         """The contrastive loss of a batch as networks are given it; with metrics, and ψ of its goals (B, R)."""

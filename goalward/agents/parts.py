@@ -123,6 +123,28 @@ def _step(config: ActorCriticConfig, state: State, grads: Params) -> State:
     return state._replace(params=params, opt=opt)
 
 
+def gradients(
+    config: ActorCriticConfig,
+    params: Params,
+    batch: Batch,
+    critic_loss: Callable[[Any], tuple[Array, tuple[Metrics, Array]]],
+    worth: Callable[[Array, Array], Array],
+    key: PRNGKeyArray,
+) -> tuple[Params, Metrics]:
+    """Gradients of critic, actor and log α, on a batch as the networks are given it.
+
+    `critic_loss` gives the loss of a critic, with metrics and ψ of the batch's goals (B, R); `worth` says how
+    good actions (B, H·A) are for goals of ψ (B, R), as (B,).
+    """
+    (loss, (metrics, psi)), critic_grad = jax.value_and_grad(critic_loss, has_aux=True)(params.critic)
+    goal, psi = actor_goals(config, params.critic.encode_g, batch, psi)
+    actor_grad, alpha_grad, of_actor = actor_gradients(
+        config, params, batch.obs, goal, lambda action: worth(action, psi), key
+    )
+    metrics |= {"critic_loss": loss, "critic_grad_norm": optax.tree.norm(critic_grad)} | of_actor
+    return Params(actor_grad, critic_grad, alpha_grad), metrics
+
+
 def actor_goals(
     config: ActorCriticConfig, encode: Callable[[Array], Array], batch: Batch, psi: Array
 ) -> tuple[Array, Array]:

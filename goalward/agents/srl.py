@@ -1,11 +1,11 @@
 """Survival RL (arXiv 2605.31273): the critic is a survival model of when the goal is reached."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from goalward import survival
@@ -77,20 +77,13 @@ class SRL:
 
     def gradients(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[Params, Metrics]:
         """Of all losses."""
-        params, batch = state.params, parts.inputs_of(state.scales, batch)
-        (loss, (metrics, psi)), critic_grad = jax.value_and_grad(self.critic_loss, has_aux=True)(
-            params.critic, batch
-        )
-        goal, psi = parts.actor_goals(self.config, params.critic.encode_g, batch, psi)
+        critic, batch = state.params.critic, parts.inputs_of(state.scales, batch)
 
-        def worth(action: Array) -> Array:
-            return self.worth(params.critic, params.critic.encode_sa(batch.obs, action), psi)
+        def worth(action: Array, psi: Array) -> Array:
+            return self.worth(critic, critic.encode_sa(batch.obs, action), psi)
 
-        actor_grad, alpha_grad, of_actor = parts.actor_gradients(
-            self.config, params, batch.obs, goal, worth, key
-        )
-        metrics |= {"critic_loss": loss, "critic_grad_norm": optax.tree.norm(critic_grad)} | of_actor
-        return Params(actor_grad, critic_grad, alpha_grad), metrics
+        critic_loss = partial(self.critic_loss, batch=batch)
+        return parts.gradients(self.config, state.params, batch, critic_loss, worth, key)
 
     def critic_loss(self, critic: SurvivalCritic, batch: Batch) -> tuple[Array, tuple[Metrics, Array]]:
         """Minus the log-likelihood of the times to the goals; with metrics, and ψ of the goals (B, R)."""
