@@ -67,8 +67,7 @@ class CRL:
 
     def embed(self, state: State, obs: Array, goal: Array) -> Array:
         """Give φ(s, π(s, g))."""
-        action = parts.exploit(state, obs, goal)
-        return state.params.critic.encode_sa(parts.inputs(state.scales, obs, goal)[0], action)
+        return parts.embed(state, obs, goal)
 
     def value(self, state: State, obs: Array, goal: Array) -> Array:
         """Give f(s, π(s, g), g)."""

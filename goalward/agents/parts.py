@@ -81,6 +81,12 @@ def exploit(state: State, obs: Array, goal: Array) -> Array:
     return jnp.tanh(mean)
 
 
+def embed(state: State, obs: Array, goal: Array) -> Array:
+    """Give φ(s, π(s, g)), (N, R), of the actions without noise."""
+    action = exploit(state, obs, goal)
+    return state.params.critic.encode_sa(inputs(state.scales, obs, goal)[0], action)
+
+
 def inputs(scales: Scales | None, obs: Array, goal: Array) -> tuple[Array, Array]:
     """Give what the networks are given of observations (…, D) and goals (…, G)."""
     if scales is None:
@@ -241,12 +247,11 @@ def hazard_loss(prediction: Prediction, edges: survival.Edges, batch: Batch) -> 
     reached, steps = reached_and_steps(batch)
     log_likelihood = survival.log_likelihood(prediction.now, prediction.hazards, edges, reached, steps)
     mask = counted(batch)
-    last = survival.survival(prediction.now, prediction.hazards)[:, -1] * jax.nn.sigmoid(
-        -prediction.hazards[:, -1]
-    )
+    # Never within the window: not now, and in no bin; all of them at once, without the survival of each.
+    never = jnp.exp(-jax.nn.softplus(prediction.now) - jnp.sum(jax.nn.softplus(prediction.hazards), axis=1))
     loss = -masked_mean(log_likelihood, mask)
     return loss, {
         "hazard_loss": loss,
         "reached": masked_mean(reached.astype(jnp.float32), mask),
-        "reached_predicted": masked_mean(1 - last, mask),
+        "reached_predicted": masked_mean(1 - never, mask),
     }

@@ -59,8 +59,7 @@ class SRL:
 
     def embed(self, state: State, obs: Array, goal: Array) -> Array:
         """Give φ(s, π(s, g))."""
-        action = parts.exploit(state, obs, goal)
-        return state.params.critic.encode_sa(parts.inputs(state.scales, obs, goal)[0], action)
+        return parts.embed(state, obs, goal)
 
     def value(self, state: State, obs: Array, goal: Array) -> Array:
         """Give V(s, π(s, g), g): minus the discounted steps until the goal, of which never has the most."""
