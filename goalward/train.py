@@ -64,8 +64,7 @@ def build(config: TrainConfig) -> Experiment:
     check_alike(env, eval_env, "eval_env")
     if config.random_shift and not env.spec.shifts:
         raise UserError(
-            f"random_shift is {config.random_shift}, but {env.name} does not look the same from everywhere; "
-            "leave it at 0"
+            f"random_shift is {config.random_shift}, but in {env.name} nothing may be shifted; leave it at 0"
         )
     check_number("eval_episodes", config.eval_episodes, 1, most_episodes(eval_env.spec))
     if config.buffer_gb is not None:

@@ -71,8 +71,9 @@ class EnvSpec(NamedTuple):
     achieved: Callable[[Float[Array, "*n D"]], Float[Array, "*n G"]]
     distance: Callable[[Float[Array, "*n G"], Float[Array, "*n G"]], Float[Array, "*n"]]
     threshold: float  # a goal is reached at a distance below
-    # Axes along which the world looks the same from everywhere: for each, the elements of the observation that
-    # hold a position on it. `achieved` is linear in them.
+    # Axes along which `random_shift` moves a batch: for each, the elements of the observation that hold a
+    # position on it. `achieved` is linear in them. On open ground the world looks the same from everywhere along
+    # them; in a maze it does but for its walls.
     shifts: tuple[tuple[int, ...], ...] = ()
     # What else, of achieved and commanded goals, has to hold where a goal is reached.
     alike: Callable[[Float[Array, "*n G"], Float[Array, "*n G"]], Bool[Array, "*n"]] | None = None

@@ -3,6 +3,7 @@
 import functools
 from dataclasses import replace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +25,14 @@ CONFIGS = {
     "safe_crl_in_chunks": CRLConfig(
         **RATES, chunk=3, survival_weight=1.0, mass_weights=True, normalise_inputs=True
     ),
-    "srl": SRLConfig(**RATES, window=WINDOW, bins=WINDOW, actor_random_goals=0.25, actor_commanded_goals=0.25),
+    "srl": SRLConfig(
+        **RATES,
+        window=WINDOW,
+        bins=WINDOW,
+        actor_random_goals=0.25,
+        actor_commanded_goals=0.25,
+        actor_average=0.9,
+    ),
     "chrono_in_chunks": ChronoConfig(**RATES, window=WINDOW, bins=6, occupancy_bins=4, normalise_inputs=True),
 }
 ALL = pytest.mark.parametrize("name", CONFIGS)
@@ -159,6 +167,30 @@ def test_learning_lowers_the_critics_loss(name):
         state, metrics = compiled(name, "update")(state, batch_of(name, i % 4), jax.random.key(i))
         losses.append(float(metrics["critic_loss"]))
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.05
+
+
+def test_a_running_average_of_the_actor_acts_and_changes_nothing_else():
+    plain, kept = agent_of("crl"), 0.75
+    averaging = replace(plain, config=replace(plain.config, actor_average=kept))
+    state, obs, goal = averaging.init(KEY), batch_of("crl").obs, batch_of("crl").goal
+    expected, update = state.params.actor, jax.jit(averaging.update)
+    for i in range(3):
+        state, _ = update(state, batch_of("crl", i), jax.random.key(i))
+        expected = jax.tree.map(
+            lambda old, new: kept * old + (1 - kept) * new if eqx.is_inexact_array(old) else old,
+            expected, state.params.actor,
+        )  # fmt: skip
+    for (where, leaf), wanted in zip(named_leaves(state.average), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(leaf, wanted, rtol=1e-5, atol=1e-7, err_msg=where)
+    newest = after_updates("crl", 3)
+    jax.tree.map(np.testing.assert_array_equal, state._replace(average=None), newest)
+    by_average = plain.act_greedily(
+        newest._replace(params=newest.params._replace(actor=state.average)), obs, goal
+    )
+    np.testing.assert_array_equal(averaging.act_greedily(state, obs, goal), by_average)
+    assert np.any(by_average != plain.act_greedily(newest, obs, goal))
+    explored = averaging.act(state, obs, goal, KEY)
+    assert np.any(explored != plain.act(newest, obs, goal, KEY))
 
 
 @pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if config.chunk > 1])

@@ -35,11 +35,12 @@ class Scales(NamedTuple):
 
 
 class State(NamedTuple):
-    """Parameters, the state of an optimiser for each part of them, and the scales of inputs if asked for."""
+    """Parameters, the state of an optimiser for each part of them, and what else is asked for."""
 
     params: Params
     opt: tuple[optax.OptState, ...]
-    scales: Scales | None = None
+    scales: Scales | None = None  # of inputs
+    average: Actor | None = None  # of the actor's weights over the last updates
 
 
 def relabel(config: ActorCriticConfig, **asked: Any) -> Relabel:
@@ -61,7 +62,8 @@ def start(config: ActorCriticConfig, spec: EnvSpec, params: Params) -> State:
     scales = None
     if config.normalise_inputs:
         scales = Scales(moments.init(spec.obs_dim), moments.init(spec.goal_dim))
-    return State(params, opt, scales)
+    average = jax.tree.map(jnp.copy, params.actor) if config.actor_average else None  # buffers of its own
+    return State(params, opt, scales, average)
 
 
 def optimisers(config: ActorCriticConfig) -> list[Any]:
@@ -71,14 +73,19 @@ def optimisers(config: ActorCriticConfig) -> list[Any]:
 
 def explore(state: State, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
     """Draw actions (N, H·A) of the policy."""
-    action, _ = sample_action(*state.params.actor(*inputs(state.scales, obs, goal)), key)
+    action, _ = sample_action(*acting(state)(*inputs(state.scales, obs, goal)), key)
     return action
 
 
 def exploit(state: State, obs: Array, goal: Array) -> Array:
     """Give the policy's actions (N, H·A) without noise, tanh of the mean."""
-    mean, _ = state.params.actor(*inputs(state.scales, obs, goal))
+    mean, _ = acting(state)(*inputs(state.scales, obs, goal))
     return jnp.tanh(mean)
+
+
+def acting(state: State) -> Actor:
+    """Give the actor that acts: the average where there is one, else the newest."""
+    return state.params.actor if state.average is None else state.average
 
 
 def embed(state: State, obs: Array, goal: Array) -> Array:
@@ -126,7 +133,17 @@ def _step(config: ActorCriticConfig, state: State, grads: Params) -> State:
     steps = [rule.update(grad, opt) for (rule, grad), opt in zip(there, state.opt, strict=True)]
     updates, opt = zip(*steps, strict=True)
     params = eqx.apply_updates(state.params, Params(*updates))
-    return state._replace(params=params, opt=opt)
+    average = state.average
+    if average is not None:
+        average = averaged(average, params.actor, config.actor_average)
+    return state._replace(params=params, opt=opt, average=average)
+
+
+def averaged(average: Actor, actor: Actor, kept: float) -> Actor:
+    """Give the running average of an actor's weights after one more update, of which it keeps a share."""
+    weights, rest = eqx.partition(actor, eqx.is_inexact_array)
+    before = eqx.filter(average, eqx.is_inexact_array)
+    return eqx.combine(optax.incremental_update(weights, before, 1 - kept), rest)
 
 
 def gradients(

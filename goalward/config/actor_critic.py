@@ -11,8 +11,8 @@ DISCOUNTS = (1e-6, 0.9999999)
 # What the shared numbers may be, both ends included.
 RANGES: dict[str, tuple[float | int, float | int]] = {
     "discount": DISCOUNTS, "current_goals": _SHARE, "random_goals": _SHARE, "actor_random_goals": _SHARE,
-    "actor_commanded_goals": _SHARE, "chunk": (1, 64), "actor_lr": _LR, "critic_lr": _LR, "alpha_lr": _LR,
-    "target_entropy": (-1e6, 1e6),
+    "actor_commanded_goals": _SHARE, "chunk": (1, 64), "actor_average": (0.0, 0.9999999), "actor_lr": _LR,
+    "critic_lr": _LR, "alpha_lr": _LR, "target_entropy": (-1e6, 1e6),
 }  # fmt: skip
 
 
@@ -42,6 +42,9 @@ class ActorCriticConfig(AgentConfig):
     """Share of a batch for which the actor trains on the goal that was commanded, reached or not."""
     chunk: int = 1
     """Actions that the actor chooses at once and takes one after the other, without looking in between."""
+    actor_average: float = 0.0
+    """Share that each update keeps of a running average of the actor's weights, which then acts in their place,
+    in training as in evaluation: at 0.9995 it is over some 2,000 updates. At 0 the newest weights act."""
     actor_lr: float = 3e-4
     """Adam's step size for the actor."""
     critic_lr: float = 3e-4

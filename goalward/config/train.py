@@ -55,7 +55,7 @@ class TrainConfig:
     """Samples in an update."""
     random_shift: float = 0.0
     """Move each batch, observations and goals alike, by a random vector of this deviation, in the environment's
-    unit. For environments that look the same from everywhere: what is learned here then holds there."""
+    unit: how to walk is then learned for all places at once. In mazes it blurs the walls by as much."""
     buffer_rows: int = 2_000
     """Rows of the replay for each world."""
     buffer_gb: float | None = None

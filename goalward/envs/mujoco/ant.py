@@ -174,7 +174,7 @@ def ant_maze(name: str, settings: AntMazeSettings) -> Task:
         start, goal = draw(key)
         return start, jnp.zeros(0), goal
 
-    return _task(name, spec, settings, places, maze=layout)
+    return _task(name, spec, settings, places, maze=layout, shifts=((0,), (1,)))
 
 
 def ant_ball_maze(name: str, settings: AntMazeSettings) -> Task:
@@ -194,7 +194,8 @@ def ant_ball_maze(name: str, settings: AntMazeSettings) -> Task:
 
     ball = (QPOS + QVEL, QPOS + QVEL + 1)
     goal = slice(ball[0], ball[1] + 1)
-    task = _task(name, spec, settings, places, goal=goal, height=BALL_RADIUS, maze=layout)
+    shifts = tuple(zip((0, 1), ball, strict=True))
+    task = _task(name, spec, settings, places, goal=goal, height=BALL_RADIUS, maze=layout, shifts=shifts)
     return task._replace(constant=ball)  # it lies farther away than random walks lead
 
 

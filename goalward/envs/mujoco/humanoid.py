@@ -149,13 +149,12 @@ def _task(
         return [Marker(np.asarray(wanted), settings.goal_threshold)]
 
     obs_dim = QPOS + QVEL + 15 * LINKS + TORQUES
-    shifts = () if maze else ((0,), (1,))
     return Task(
         name=name,
         model=model,
         substeps=SUBSTEPS,
         spec=reach_spec(
-            model, obs_dim, slice(0, 3), settings.episode_length, settings.goal_threshold, shifts=shifts
+            model, obs_dim, slice(0, 3), settings.episode_length, settings.goal_threshold, shifts=((0,), (1,))
         ),
         reset=reset,
         observe=observe,
