@@ -72,7 +72,7 @@ class EnvSpec(NamedTuple):
     distance: Callable[[Float[Array, "*n G"], Float[Array, "*n G"]], Float[Array, "*n"]]
     threshold: float  # a goal is reached at a distance below
     # Axes along which `random_shift` moves a batch: for each, the elements of the observation that hold a
-    # position on it. `achieved` is linear in them. On open ground the world looks the same from everywhere along
+    # position on it. `achieved` is linear in them. On open ground the world looks the same from everywhere on
     # them; in a maze it does but for its walls.
     shifts: tuple[tuple[int, ...], ...] = ()
     # What else, of achieved and commanded goals, has to hold where a goal is reached.
