@@ -73,7 +73,7 @@ def optimisers(config: ActorCriticConfig) -> list[Any]:
 
 def explore(state: State, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
     """Draw actions (N, H·A) of the policy."""
-    action, _ = sample_action(*acting(state)(*inputs(state.scales, obs, goal)), key)
+    action, _ = sample_action(*state.params.actor(*inputs(state.scales, obs, goal)), key)
     return action
 
 
@@ -84,7 +84,7 @@ def exploit(state: State, obs: Array, goal: Array) -> Array:
 
 
 def acting(state: State) -> Actor:
-    """Give the actor that acts: the average where there is one, else the newest."""
+    """Give the actor that acts without noise: the average where there is one, else the newest."""
     return state.params.actor if state.average is None else state.average
 
 

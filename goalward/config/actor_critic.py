@@ -43,8 +43,8 @@ class ActorCriticConfig(AgentConfig):
     chunk: int = 1
     """Actions that the actor chooses at once and takes one after the other, without looking in between."""
     actor_average: float = 0.0
-    """Share that each update keeps of a running average of the actor's weights, which then acts in their place,
-    in training as in evaluation: at 0.9995 it is over some 2,000 updates. At 0 the newest weights act."""
+    """Share that each update keeps of a running average of the actor's weights: at 0.9995 it is over some 2,000
+    updates. The average is then the policy; training explores with the newest weights. At 0 there is none."""
     actor_lr: float = 3e-4
     """Adam's step size for the actor."""
     critic_lr: float = 3e-4
