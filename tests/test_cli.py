@@ -153,7 +153,7 @@ def test_the_module_and_the_script_are_the_same_command():
         ("train ant --env-settings cell_size=4", ["'cell_size'", "episode_length", "goal_distance"]),
         ("train ant --env-settings start_noise=9", ["start_noise is 9", "0 … 0.2"]),
         ("train ant --eval-env humanoid", ["eval_env humanoid", "obs_dim 229", "ant has 29"]),
-        ("train ant_push --random-shift 4", ["random_shift is 4.0", "ant_push nothing may be shifted"]),
+        ("train point_u_maze --random-shift 4", ["random_shift is 4.0", "point_u_maze nothing may be shifted"]),
         ("train ant --random-shift -1", ["random_shift is -1.0", "0 … 10000"]),
         ("train ant --buffer-gb 0.001", ["buffer_gb", "--buffer-gb"]),
         ("render none", ["none is not a run directory"]),

@@ -159,8 +159,10 @@ def ant_push(name: str, settings: AntPlaceSettings) -> Task:
     no_pairs = np.zeros((0, 2, 2), int)
     maze = mazes.Maze(name, walls, no_pairs, np.zeros(0), PUSH_CELL)
     offset = jnp.full(2, 2 * PUSH_CELL)  # the block's joints are 0 in the middle of cell (2, 2)
-    task = _task(name, spec, settings, places, maze=maze, object_offset=offset)
-    return task._replace(constant=(QPOS + QVEL, QPOS + QVEL + 1))  # the block, which no random walk reaches
+    block = (QPOS + QVEL, QPOS + QVEL + 1)
+    shifts = tuple(zip((0, 1), block, strict=True))
+    task = _task(name, spec, settings, places, maze=maze, object_offset=offset, shifts=shifts)
+    return task._replace(constant=block)  # which no random walk reaches
 
 
 def ant_maze(name: str, settings: AntMazeSettings) -> Task:
