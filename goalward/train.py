@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray
 
-from goalward import agents, checkpoint, contract, envs, files, prng, replay, runs
+from goalward import agents, checkpoint, contract, envs, files, practice, prng, replay, runs
 from goalward.config import TrainConfig, check_together
 from goalward.envs import core
 from goalward.errors import DivergedError, UserError
@@ -26,6 +26,7 @@ from goalward.types import Batch, EnvSpec, Metrics, Trajectory
 
 # Keys of evaluations, and of what else looks on, are streams of their own: training draws none of them.
 EVALUATION_STREAM, NORMS_STREAM, CHANCE_STREAM = 0x6576616C, 0x6E6F726D, 0x6C75636B
+PRACTICE_STREAM = 0x70726163  # goals to practise: with none, training draws what it would without the setting
 
 
 class Experiment(NamedTuple):
@@ -143,9 +144,13 @@ def gatherer(experiment: Experiment) -> Gather:
     config, env, agent = experiment.config, experiment.env, experiment.agent
     collect = collector(env, agent.act, config.resample_goals, config.steps_per_goal, agent.chunk)
     insert = jax.jit(replay.insert, donate_argnums=0) if env.engine else replay.insert
+    practise = jax.jit(partial(practice.command, env.spec, config.practised_goals))
 
     def gather(run: Run) -> tuple[Run, PRNGKeyArray]:
         key, collect_key, next_key = jax.random.split(run.key, 3)
+        if config.practised_goals:
+            goal = practise(run.replay, run.worlds.goal, jax.random.fold_in(run.key, PRACTICE_STREAM))
+            run = run._replace(worlds=run.worlds._replace(goal=goal))
         with jax.named_scope("collect"):
             keys = jax.random.split(collect_key, config.steps_per_iteration)
             worlds, pending, collected = collect(run.agent, run.worlds, run.pending, keys)

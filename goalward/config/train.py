@@ -17,7 +17,8 @@ _RANGES = {
     "collector_depth": _WHOLE, "seed": SEEDS, "total_env_steps": _WHOLE, "epochs": _WHOLE, "num_envs": _WHOLE,
     "steps_per_iteration": _WHOLE, "updates_per_iteration": (1, 1_000_000), "steps_per_goal": _WHOLE,
     "batch_size": (2, 65_536), "buffer_rows": (3, INT32), "prefill_rows": (3, INT32),
-    "buffer_gb": (0.0, 1e6), "random_shift": (0.0, 1e4), "eval_episodes": (1, 1_000_000), "keep_last": _WHOLE,
+    "buffer_gb": (0.0, 1e6), "random_shift": (0.0, 1e4), "practised_goals": (0.0, 1.0),
+    "eval_episodes": (1, 1_000_000), "keep_last": _WHOLE,
 }  # fmt: skip
 
 
@@ -35,6 +36,9 @@ class TrainConfig:
     """Draw a new start and goal for each episode; off, every world repeats its first ones."""
     steps_per_goal: int | None = None
     """Command another goal after so many steps of an episode, in training; by default one goal an episode."""
+    practised_goals: float = 0.0
+    """Chance that a world, before each iteration of training, is commanded a place that was reached before, in
+    place of the environment's goal; places are drawn evenly, however often they were reached."""
     collector_depth: int | None = None
     """Depth of another agent, which fills the replay in place of the one that is evaluated; both learn from it.
     It does as a run of that depth and the same seed does. By default an agent collects for itself."""
