@@ -141,9 +141,11 @@ def _step(config: ActorCriticConfig, state: State, grads: Params) -> State:
 
 def averaged(average: Actor, actor: Actor, kept: float) -> Actor:
     """Give the running average of an actor's weights after one more update, of which it keeps a share."""
-    weights, rest = eqx.partition(actor, eqx.is_inexact_array)
-    before = eqx.filter(average, eqx.is_inexact_array)
-    return eqx.combine(optax.incremental_update(weights, before, 1 - kept), rest)
+
+    def mix(before: Any, now: Any) -> Any:
+        return before + (1 - kept) * (now - before) if eqx.is_inexact_array(now) else now
+
+    return jax.tree.map(mix, average, actor)
 
 
 def gradients(
