@@ -560,6 +560,8 @@ def test_an_ant_of_brax_has_nine_links_of_one_kilogram(name):
     np.testing.assert_array_equal(model.body_inertia[moving], 1)
     assert model.body_subtreemass[model.body("torso").id] == pytest.approx(9, abs=0.01)
     plain = envs.make(name).task.model
+    assert np.all(model.dof_armature[6:14] == 0)
+    assert np.all(plain.dof_armature[6:14] == 1)
     assert plain.body_subtreemass[model.body("torso").id] == pytest.approx(0.91, abs=0.01)
     others = [i for i in range(model.nbody) if i not in links]
     np.testing.assert_array_equal(model.body_mass[others], plain.body_mass[others])

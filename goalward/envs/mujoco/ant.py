@@ -26,7 +26,7 @@ TIMESTEP, SUBSTEPS = 0.005, 10
 QPOS, QVEL = 15, 14
 HEALTHY_Z = (0.2, 1.0)  # the torso's height, outside of which an episode ends
 FOOT_RADIUS = 0.08
-VERSION = 2  # of all tasks here: since 2 only feet touch the ground
+VERSION = 3  # of all tasks here: since 2 only feet touch the ground, since 3 Brax's ants have no armature
 BALL_RADIUS = 0.5
 GEAR = 150.0  # N m of a motor's torque at its bounds, as in Gymnasium's ant.xml
 _GEARS = (1.0, 1e3)
@@ -226,7 +226,8 @@ def ant_model() -> mujoco.MjSpec:
 def _set_brax_inertia(model: mujoco.MjModel) -> None:
     """Give each of an ant's 9 moving links the mass and inertia that Brax gives it, about its centre of mass.
 
-    Links that do not move against their parents are part of them there; here they keep next to nothing.
+    Links that do not move against their parents are part of them there; here they keep next to nothing. The
+    inertia of motors at its joints (armature, 1 kg m²) has no part in Brax's spring physics.
     """
     links = range(model.body("torso").id, model.nbody)
     for link in links:
@@ -235,6 +236,7 @@ def _set_brax_inertia(model: mujoco.MjModel) -> None:
         moves = model.body_jntnum[link] > 0
         model.body_mass[link] = 1.0 if moves else WELDED_MASS
         model.body_inertia[link] = 1.0 if moves else WELDED_MASS * 1e-2
+    model.dof_armature[6:QVEL] = 0.0
     mujoco.mj_setConst(model, mujoco.MjData(model))
 
 
