@@ -4,9 +4,10 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from benchmarks import falls, integrators, learner, memory, physics
+from benchmarks import falls, gaits, integrators, learner, memory, physics
 from goalward import train
 
 BASELINE = {"4": {"of_peak": 0.5, "vs_textbook": 3.0}, "256": {"of_peak": 0.5, "vs_textbook": None}}
@@ -83,3 +84,14 @@ def test_integrators_are_compared_by_how_soon_robots_fall():
     row = integrators.measure("humanoid", "IMPLICITFAST", 0.005, 6, args)
     assert 5 < row["steps_until_fall"] < 20
     assert min(row.values()) > 0
+
+
+def test_gaits_are_sines_within_the_bounds_and_those_found_lead_away():
+    random = np.random.default_rng(0)
+    found = gaits.actions(random.standard_normal((4, 25)), 8, 50)
+    assert found.shape == (50, 4, 8)
+    assert np.abs(found).max() == 1
+    still = gaits.actions(np.zeros((1, 25)), 8, 50)
+    np.testing.assert_array_equal(still, 0)
+    row = gaits.measure({"brax_inertia": True}, gaits.Args(gaits=24, generations=2, steps=20))
+    assert 0.2 < row["fastest_tenth"] <= row["fastest"] < 5
