@@ -143,9 +143,8 @@ def test_the_estimate_holds_for_critics_of_hazards(agent, network, batch):
 def test_the_estimate_holds_for_a_ring_that_is_searched():
     network = {"depth": 1, "width": 16, "block_size": 1}
     agent = {"name": "srl", "bins": 8}
-    needed, estimated = needs(
-        toy.config(batch_size=16, num_envs=64, buffer_rows=20_000, network=network, agent=agent)
-    )
+    sizes = {"num_envs": 64, "total_env_steps": 6_400, "buffer_rows": 20_000}
+    needed, estimated = needs(toy.config(batch_size=16, network=network, agent=agent, **sizes))
     assert needed <= estimated <= 3 * needed
 
 
