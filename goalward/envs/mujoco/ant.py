@@ -112,7 +112,7 @@ def ant(name: str, settings: AntSettings) -> Task:
     def places(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
         return jnp.zeros(2), jnp.zeros(0), settings.goal_distance * direction(key)
 
-    return _task(name, ant_model(), settings, places, shifts=((0,), (1,)))
+    return _task(name, ant_model(), settings, places)
 
 
 def ant_random_start(name: str, settings: AntSettings) -> Task:
@@ -123,7 +123,7 @@ def ant_random_start(name: str, settings: AntSettings) -> Task:
         goal = settings.goal_distance * direction(goal_key)
         return goal + settings.goal_distance * direction(start_key), jnp.zeros(0), goal
 
-    return _task(name, ant_model(), settings, places, shifts=((0,), (1,)))
+    return _task(name, ant_model(), settings, places)
 
 
 def ant_ball(name: str, settings: AntBallSettings) -> Task:
@@ -137,8 +137,8 @@ def ant_ball(name: str, settings: AntBallSettings) -> Task:
         return jnp.zeros(2), 0.2 * goal + direction(ball_key), goal
 
     first = QPOS + QVEL - (1 if settings.shifted_goal else 0)
-    shifts = () if settings.shifted_goal else ((0, first), (1, first + 1))
-    return _task(name, spec, settings, places, goal=slice(first, first + 2), height=BALL_RADIUS, shifts=shifts)
+    goal, shifts = slice(first, first + 2), not settings.shifted_goal
+    return _task(name, spec, settings, places, goal=goal, height=BALL_RADIUS, shifts=shifts)
 
 
 def ant_push(name: str, settings: AntPlaceSettings) -> Task:
@@ -159,10 +159,8 @@ def ant_push(name: str, settings: AntPlaceSettings) -> Task:
     no_pairs = np.zeros((0, 2, 2), int)
     maze = mazes.Maze(name, walls, no_pairs, np.zeros(0), PUSH_CELL)
     offset = jnp.full(2, 2 * PUSH_CELL)  # the block's joints are 0 in the middle of cell (2, 2)
-    block = (QPOS + QVEL, QPOS + QVEL + 1)
-    shifts = tuple(zip((0, 1), block, strict=True))
-    task = _task(name, spec, settings, places, maze=maze, object_offset=offset, shifts=shifts)
-    return task._replace(constant=block)  # which no random walk reaches
+    task = _task(name, spec, settings, places, maze=maze, object_offset=offset)
+    return task._replace(constant=(QPOS + QVEL, QPOS + QVEL + 1))  # the block, which no random walk reaches
 
 
 def ant_maze(name: str, settings: AntMazeSettings) -> Task:
@@ -176,7 +174,7 @@ def ant_maze(name: str, settings: AntMazeSettings) -> Task:
         start, goal = draw(key)
         return start, jnp.zeros(0), goal
 
-    return _task(name, spec, settings, places, maze=layout, shifts=((0,), (1,)))
+    return _task(name, spec, settings, places, maze=layout)
 
 
 def ant_ball_maze(name: str, settings: AntMazeSettings) -> Task:
@@ -196,8 +194,7 @@ def ant_ball_maze(name: str, settings: AntMazeSettings) -> Task:
 
     ball = (QPOS + QVEL, QPOS + QVEL + 1)
     goal = slice(ball[0], ball[1] + 1)
-    shifts = tuple(zip((0, 1), ball, strict=True))
-    task = _task(name, spec, settings, places, goal=goal, height=BALL_RADIUS, maze=layout, shifts=shifts)
+    task = _task(name, spec, settings, places, goal=goal, height=BALL_RADIUS, maze=layout)
     return task._replace(constant=ball)  # it lies farther away than random walks lead
 
 
@@ -267,13 +264,13 @@ def _task(
     height: float = 0.5,
     maze: mazes.Maze | None = None,
     object_offset: Array | None = None,
-    shifts: tuple[tuple[int, ...], ...] = (),
+    shifts: bool = True,
 ) -> Task:
     """Build a task from where things are.
 
     `places` gives xy of the ant, of what it moves (or none), and of the goal. `goal` is its part of the
     observation, `height` in m where it is shown, `object_offset` (2,) where the object is at joints of 0;
-    `shifts` as in `EnvSpec`.
+    `shifts` says whether ant, object and goal may be moved together (`EnvSpec.shifts`).
     """
     for motor in spec.actuators:
         motor.gear[0] = settings.gear
@@ -306,11 +303,13 @@ def _task(
         return [Marker(np.array([*wanted, height]), settings.goal_threshold)]
 
     obs_dim = QPOS + QVEL + things
+    positions = tuple((axis, *range(QPOS + QVEL + axis, obs_dim, 2)) for axis in (0, 1))  # of ant and object
+    moved = positions if shifts else ()
     return Task(
         name=name,
         model=model,
         substeps=SUBSTEPS,
-        spec=reach_spec(model, obs_dim, goal, settings.episode_length, settings.goal_threshold, shifts=shifts),
+        spec=reach_spec(model, obs_dim, goal, settings.episode_length, settings.goal_threshold, shifts=moved),
         reset=reset,
         observe=observe,
         markers=markers,
