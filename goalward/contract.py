@@ -85,7 +85,10 @@ def random_act(env: core.Env) -> Act:
 
     def act(_: Any, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         del goal
-        return jax.random.uniform(key, (obs.shape[0], env.spec.action_dim), minval=-1.2, maxval=1.2)
+        drawn = jax.random.uniform(key, (obs.shape[0], env.spec.action_dim), minval=-1.2, maxval=1.2)
+        if not env.spec.discrete:
+            return drawn
+        return jax.nn.one_hot(jnp.argmax(drawn, axis=-1), env.spec.action_dim)
 
     return act
 

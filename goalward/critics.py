@@ -1,4 +1,4 @@
-"""A critic of when a goal is reached: two encoders, and a trunk on both for hazards (arXiv 2605.31273)."""
+"""Critics beside CRL's own: of when a goal is reached (arXiv 2605.31273), and of actions that are choices."""
 
 from typing import NamedTuple
 
@@ -81,3 +81,31 @@ class SurvivalCritic(eqx.Module):
         rank = self.time_basis.shape[1]
         now, coefficients, occupancy = jnp.split(out, [1, 1 + rank], axis=-1)
         return Prediction(now[:, 0], coefficients @ self.time_basis.T + self.time_bias[None], occupancy)
+
+
+class ChoiceCritic(eqx.Module):
+    """φ(s, a) of all choices a at once, by a head each on one trunk, and ψ(g)."""
+
+    phi: Trunk
+    psi: Trunk
+    choices: int = eqx.field(static=True)
+
+    def __init__(self, obs_dim: int, choices: int, goal_dim: int, repr_dim: int, arch: Architecture,
+                 key: PRNGKeyArray):  # fmt: skip
+        phi_key, psi_key = jax.random.split(key)
+        self.phi = Trunk(obs_dim, choices * repr_dim, arch, phi_key)
+        self.psi = Trunk(goal_dim, repr_dim, arch, psi_key)
+        self.choices = choices
+
+    def encode_choices(self, obs: Float[Array, "B D"]) -> Float[Array, "B A R"]:
+        """φ(s, a) of a batch, for all choices a."""
+        return jax.vmap(self.phi)(obs).reshape(obs.shape[0], self.choices, -1)
+
+    def encode_g(self, goal: Float[Array, "B G"]) -> Float[Array, "B R"]:
+        """ψ(g) of a batch."""
+        return jax.vmap(self.psi)(goal)
+
+
+def taken(phi: Float[Array, "B A R"], action: Float[Array, "B A"]) -> Float[Array, "B R"]:
+    """φ(s, a) of the choices that were taken, one-hot."""
+    return jnp.sum(phi * action[..., None], axis=1)

@@ -1,5 +1,6 @@
 """Energies between representations, and the contrastive objectives built on them (arXiv 2503.14858, §3.1)."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -62,6 +63,10 @@ ENERGIES: dict[str, Energy] = {
     "dot": Energy(
         lambda phi, psi: jnp.sum(phi * psi, axis=-1),
         lambda phi, psi: phi @ psi.T,
+    ),
+    "scaled_dot": Energy(
+        lambda phi, psi: jnp.sum(phi * psi, axis=-1) / math.sqrt(phi.shape[-1]),
+        lambda phi, psi: phi @ psi.T / math.sqrt(phi.shape[-1]),
     ),
     "cosine": Energy(
         lambda phi, psi: jnp.sum(_unit(phi) * _unit(psi), axis=-1),

@@ -1,7 +1,9 @@
 """A trained policy, to act with."""
 
+import itertools
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from goalward import checkpoint, envs, runs
+from goalward import checkpoint, envs, prng, runs
 from goalward.errors import UserError
 from goalward.evaluate import most_episodes, summarise
 from goalward.limits import check_number
@@ -28,7 +30,7 @@ from goalward.types import EnvSpec
 
 
 class Policy:
-    """The greedy policy of a run: action = tanh(mean of π(· | obs, goal)).
+    """What a run learned to do: action = tanh(mean of π(· | obs, goal)), or one of some choices, one-hot.
 
     Where it decides on `chunk` = H > 1 actions at a time, `act` gives one a call: it remembers the rest, and
     looks at its inputs again after H calls. Then `reset` belongs before the first step of each episode.
@@ -91,8 +93,9 @@ class Policy:
 def load_policy(directory: str | Path, *, best: bool = False) -> Policy:
     """Load the latest policy of a run directory, or the best one. Raises `UserError` if it has none."""
     experiment, run = load_run(directory, best=best)
-    act = jax.jit(lambda obs, goal: experiment.agent.act_greedily(run.agent, obs, goal))
-    return Policy(experiment.env.spec, act, experiment.agent.chunk)
+    exploit = jax.jit(partial(experiment.agent.exploit, run.agent))
+    keys = (jax.random.fold_in(prng.key(experiment.config.seed), call) for call in itertools.count())
+    return Policy(experiment.env.spec, lambda obs, goal: exploit(obs, goal, next(keys)), experiment.agent.chunk)
 
 
 def load_run(directory: str | Path, *, best: bool = False) -> tuple[Experiment, Run]:

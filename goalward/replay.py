@@ -35,6 +35,7 @@ class Relabel(NamedTuple):
     censoring: Literal["observed", "window"] = "observed"
     # Edges 1 = e₀ < e₁ < … of bins of future steps, [eₖ, eₖ₊₁), for `Reach.near`; it needs a window.
     occupancy: tuple[int, ...] = ()
+    per_episode: int = 1  # samples, one after the other, that are drawn from one episode
 
 
 class Replay(NamedTuple):
@@ -43,9 +44,10 @@ class Replay(NamedTuple):
     rows: Trajectory  # leaves (C, N, …)
     last: Int[Array, "C N"]  # absolute time of the last row, so far, of this row's episode
     inserted: Int[Array, ""]  # rows written to each world since the start
-    places: Float[Array, "N S G"] | None = (
-        None  # what rows achieved, for as long as no row is inserted: `index`
-    )
+    # From `index`, for as long as no row is inserted: what rows achieved, and the absolute time of the first
+    # row in the ring of each row's episode.
+    places: Float[Array, "N S G"] | None = None
+    begin: Int[Array, "C N"] | None = None
 
 
 def init(row: Trajectory, capacity: int) -> Replay:
@@ -73,10 +75,22 @@ def insert(replay: Replay, block: Trajectory) -> Replay:
 
 
 def index(replay: Replay, spec: EnvSpec, relabel: Relabel) -> Replay:
-    """Lay out what rows achieved for a search; once for many samples. Does nothing where none is asked for."""
-    if relabel.window is None or replay.places is not None:
-        return replay
-    return replay._replace(places=reach.places(spec.achieved(replay.rows.obs)))
+    """Lay out what samples are found by, once for many of them; nothing where nothing is asked for."""
+    if relabel.window is not None and replay.places is None:
+        replay = replay._replace(places=reach.places(spec.achieved(replay.rows.obs)))
+    if relabel.per_episode > 1 and replay.begin is None:
+        replay = replay._replace(begin=_begin(replay))
+    return replay
+
+
+def _begin(replay: Replay) -> Int[Array, "C N"]:
+    """Absolute time of the first row, of those in the ring, of each row's episode."""
+    capacity = replay.last.shape[0]
+    time = _oldest(replay) + jnp.arange(capacity, dtype=jnp.int32)
+    slots = time % capacity
+    starts = replay.rows.first[slots].at[0].set(True)
+    begin = jax.lax.cummax(jnp.where(starts, time[:, None], -1), axis=0)
+    return jnp.zeros_like(begin).at[slots].set(begin)
 
 
 def sample(replay: Replay, spec: EnvSpec, relabel: Relabel, batch_size: int, key: PRNGKeyArray) -> Batch:
@@ -86,7 +100,7 @@ def sample(replay: Replay, spec: EnvSpec, relabel: Relabel, batch_size: int, key
     """
     mixed = relabel.current + relabel.random > 0.0
     row_key, horizon_key, *kind_keys = jax.random.split(key, 4 if mixed else 2)
-    time, world, left = _rows_with_future(replay, batch_size, row_key)
+    time, world, left = _rows_of_episodes(replay, spec, relabel, batch_size, row_key)
     ahead = relabel.horizon(jax.random.uniform(horizon_key, (batch_size,)), left)
     goal_time = _other_kinds(replay, relabel, time, time + ahead, *kind_keys) if mixed else time + ahead
     capacity = replay.last.shape[0]
@@ -143,6 +157,24 @@ def _failed(replay: Replay, time: Array, world: Array, left: Array) -> Bool[Arra
 def _oldest(replay: Replay) -> Int[Array, ""]:
     """Absolute time of the oldest row in the ring."""
     return jnp.maximum(replay.inserted - replay.last.shape[0], 0)
+
+
+def _rows_of_episodes(
+    replay: Replay, spec: EnvSpec, relabel: Relabel, batch_size: int, key: PRNGKeyArray
+) -> tuple[Int[Array, " B"], Int[Array, " B"], Int[Array, " B"]]:
+    """As `_rows_with_future`, but so many of one episode, each uniform among its rows that have a future."""
+    number = relabel.per_episode
+    if number == 1:
+        return _rows_with_future(replay, batch_size, key)
+    row_key, within_key = jax.random.split(key)
+    time, world, left = _rows_with_future(replay, batch_size // number, row_key)
+    begin = index(replay, spec, relabel).begin
+    assert begin is not None  # noqa: S101  # it was asked for
+    first = begin[time % replay.last.shape[0], world]
+    last = time + left
+    first, last, world = (jnp.repeat(each, number) for each in (first, last, world))
+    time = jax.random.randint(within_key, first.shape, first, last)
+    return time, world, last - time
 
 
 def _rows_with_future(

@@ -26,6 +26,7 @@ from goalward.types import Batch, EnvSpec, Metrics, Trajectory
 
 # Keys of evaluations, and of what else looks on, are streams of their own: training draws none of them.
 EVALUATION_STREAM, NORMS_STREAM, CHANCE_STREAM = 0x6576616C, 0x6E6F726D, 0x6C75636B
+EXPLOIT_STREAM = 0x62657374  # for agents that draw where they are evaluated
 PRACTICE_STREAM = 0x70726163  # goals to practise: with none, training draws what it would without the setting
 
 
@@ -229,10 +230,10 @@ def evaluator(
     With `record` it also gives states and observations after each step, leaves (K, M, …).
     """
     env, chunk = experiment.eval_env, experiment.agent.chunk
+    root = jax.random.fold_in(prng.key(experiment.config.seed), EXPLOIT_STREAM)
 
     def act(agent: Any, obs: Array, goal: Array, t: Array) -> Array:
-        del t
-        return experiment.agent.act_greedily(agent, obs, goal)
+        return experiment.agent.exploit(agent, obs, goal, jax.random.fold_in(root, t))
 
     return compiled(env, episode_runner(env, act, record=record, chunk=chunk))
 

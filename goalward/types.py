@@ -75,6 +75,8 @@ class EnvSpec(NamedTuple):
     # position on it. `achieved` is linear in them. On open ground the world looks the same from everywhere on
     # them; in a maze it does but for its walls.
     shifts: tuple[tuple[int, ...], ...] = ()
+    # Whether an action is one of `action_dim` choices, written one-hot; else it is numbers in [−1, 1].
+    discrete: bool = False
     # What else, of achieved and commanded goals, has to hold where a goal is reached.
     alike: Callable[[Float[Array, "*n G"], Float[Array, "*n G"]], Bool[Array, "*n"]] | None = None
 

@@ -11,7 +11,14 @@ import pytest
 
 from goalward import agents, survival
 from goalward.agents import parts
-from goalward.config import ChronoConfig, CRLConfig, NetworkConfig, SRLConfig, TrainConfig
+from goalward.config import (
+    ChronoConfig,
+    CRLConfig,
+    DiscreteCRLConfig,
+    NetworkConfig,
+    SRLConfig,
+    TrainConfig,
+)
 from goalward.losses import ENERGIES
 from goalward.networks import sample_action
 from goalward.types import Batch, EnvSpec, Reach
@@ -34,19 +41,22 @@ CONFIGS = {
         actor_average=0.9,
     ),
     "chrono_in_chunks": ChronoConfig(**RATES, window=WINDOW, bins=6, occupancy_bins=4, normalise_inputs=True),
+    "discrete_crl": DiscreteCRLConfig(repr_dim=8, critic_lr=2e-3, temperature_lr=5e-3, samples_per_episode=2),
 }
+CHOOSES = {"discrete_crl"}  # among as many actions as others give numbers
 ALL = pytest.mark.parametrize("name", CONFIGS)
 
 
-def spec():
+def spec(discrete=False):
     return EnvSpec(
-        OBS, ACTION, GOAL, 10, lambda obs: obs[..., :GOAL], lambda a, g: jnp.linalg.norm(a - g, axis=-1), 0.5
-    )
+        OBS, ACTION, GOAL, 10, lambda obs: obs[..., :GOAL], lambda a, g: jnp.linalg.norm(a - g, axis=-1), 0.5,
+        discrete=discrete,
+    )  # fmt: skip
 
 
 @functools.cache
 def agent_of(name):
-    return agents.make(TrainConfig("", agent=CONFIGS[name], network=NETWORK), spec())
+    return agents.make(TrainConfig("", agent=CONFIGS[name], network=NETWORK), spec(name in CHOOSES))
 
 
 @functools.cache
@@ -79,7 +89,10 @@ def random_batch(relabel, seed=0, size=SIZE):
 
 
 def batch_of(name, seed=0):
-    return random_batch(agent_of(name).relabel, seed)
+    batch = random_batch(agent_of(name).relabel, seed)
+    if name not in CHOOSES:
+        return batch
+    return batch._replace(action=jax.nn.one_hot(jnp.argmax(batch.action, axis=-1), ACTION))
 
 
 @functools.cache
@@ -101,7 +114,7 @@ def test_actions_values_and_embeddings_are_those_of_each_row(name):
     state, batch, chunk = after_updates(name, 2), batch_of(name), agent_of(name).chunk
     actions = (chunk * ACTION,)
     for method, size, last in (
-        ("act", actions, (KEY,)), ("act_greedily", actions, ()), ("embed", (8,), ()), ("value", (), ()),
+        ("act", actions, (KEY,)), ("exploit", actions, (KEY,)), ("embed", (8,), ()), ("value", (), ()),
     ):  # fmt: skip
         call = compiled(name, method)
         all_rows = call(state, batch.obs, batch.goal, *last)
@@ -113,15 +126,16 @@ def test_actions_values_and_embeddings_are_those_of_each_row(name):
         elif method == "act":
             assert np.all(np.abs(all_rows) <= 1)
             assert np.any(all_rows != call(state, batch.obs, batch.goal, jax.random.key(1)))
+        if method in ("act", "exploit") and name in CHOOSES:
+            np.testing.assert_array_equal(np.sort(all_rows), np.eye(ACTION)[[-1] * SIZE])
 
 
 @ALL
 def test_update_is_finite_and_changes_every_parameter(name):
     state = compiled(name, "init")(KEY)
     updated, metrics = compiled(name, "update")(state, batch_of(name), KEY)
-    assert {"critic_loss", "actor_loss", "entropy", "alpha", "actor_grad_norm", "critic_grad_norm"} <= set(
-        metrics
-    )
+    of_actor = {"temperature"} if name in CHOOSES else {"actor_loss", "alpha", "actor_grad_norm"}
+    assert {"critic_loss", "entropy", "critic_grad_norm"} | of_actor <= set(metrics)
     for metric, value in metrics.items():
         assert value.shape == (), metric
         assert np.isfinite(value), metric
@@ -136,6 +150,9 @@ def test_update_is_a_function_of_state_batch_and_key(name):
     one, again, other = (update(state, batch_of(name), jax.random.key(i))[0].params for i in (1, 1, 2))
     for (leaf, a), (_, b) in zip(named_leaves(one), named_leaves(again), strict=True):
         np.testing.assert_array_equal(a, b, err_msg=leaf)
+    if name in CHOOSES:
+        jax.tree.map(np.testing.assert_array_equal, one, other)  # an update draws nothing
+        return
     assert np.any(one.actor.trunk.head.bias != other.actor.trunk.head.bias)
     np.testing.assert_array_equal(one.critic.phi.head.bias, other.critic.phi.head.bias)  # it sees no noise
 
@@ -151,10 +168,10 @@ def test_gradients_are_the_slopes_of_the_losses(name):
         params = getattr(state.params, part)
         moved = jax.tree.map(lambda p, g: p + step * g, params, getattr(grads, part))
         moved = state._replace(params=state.params._replace(**{part: moved}))
-        return agent.gradients(moved, batch, KEY)[1][f"{part}_loss"]
+        return agent.gradients(moved, batch, KEY)[1][f"{part.removesuffix('s')}_loss"]
 
-    for part in ("critic", "actor"):
-        squared = float(metrics[f"{part}_grad_norm"]) ** 2
+    for part in ("critics",) if name in CHOOSES else ("critic", "actor"):
+        squared = float(metrics[f"{part.removesuffix('s')}_grad_norm"]) ** 2
         step = 1e-2 / np.sqrt(squared)
         slope = (float(loss_at(part, step)) - float(loss_at(part, -step))) / (2 * step)
         assert slope == pytest.approx(squared, rel=0.05), part
@@ -184,15 +201,15 @@ def test_a_running_average_of_the_actor_is_the_policy_and_changes_nothing_else()
         np.testing.assert_allclose(leaf, wanted, rtol=1e-5, atol=1e-7, err_msg=where)
     newest = after_updates("crl", 3)
     jax.tree.map(np.testing.assert_array_equal, state._replace(average=None), newest)
-    by_average = plain.act_greedily(
-        newest._replace(params=newest.params._replace(actor=state.average)), obs, goal
+    by_average = plain.exploit(
+        newest._replace(params=newest.params._replace(actor=state.average)), obs, goal, KEY
     )
-    np.testing.assert_array_equal(averaging.act_greedily(state, obs, goal), by_average)
-    assert np.any(by_average != plain.act_greedily(newest, obs, goal))
+    np.testing.assert_array_equal(averaging.exploit(state, obs, goal, KEY), by_average)
+    assert np.any(by_average != plain.exploit(newest, obs, goal, KEY))
     np.testing.assert_array_equal(averaging.act(state, obs, goal, KEY), plain.act(newest, obs, goal, KEY))
 
 
-@pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if config.chunk > 1])
+@pytest.mark.parametrize("name", [name for name in CONFIGS if agent_of(name).chunk > 1])
 def test_a_chunk_that_runs_over_its_episodes_end_teaches_the_critic_nothing(name):
     """It remains as the negative of others, in the terms that are taken over all pairs."""
     over_pairs = {CRLConfig: {"logsumexp_penalty": 0.0}, ChronoConfig: {"separation_weight": 0.0}}
@@ -210,7 +227,7 @@ def test_a_chunk_that_runs_over_its_episodes_end_teaches_the_critic_nothing(name
 @ALL
 def test_block_norms_are_of_the_actor_and_both_encoders(name):
     found = compiled(name, "block_norms")(after_updates(name, 1), batch_of(name), KEY)
-    assert {key.split("_")[0] for key in found} == {"actor", "phi", "psi"}
+    assert {key.split("_")[0] for key in found} == {"phi", "psi"} | set(() if name in CHOOSES else ("actor",))
     assert all(np.all(np.isfinite(norm)) and norm.ndim == 1 for norm in found.values())
 
 

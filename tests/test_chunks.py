@@ -290,8 +290,8 @@ class Chunked:
     def act(self, *inputs):
         return self._turned(self._agent.act(*inputs))
 
-    def act_greedily(self, *inputs):
-        return self._turned(self._agent.act_greedily(*inputs))
+    def exploit(self, *inputs):
+        return self._turned(self._agent.exploit(*inputs))
 
     def _turned(self, action):
         return jnp.concatenate([action, -action[:, ::-1], action / 2], axis=-1)

@@ -43,7 +43,7 @@ def spec():
 def agent_of(config):
     """The agent's methods, those compiled that take long."""
     agent = agents.make(TrainConfig("", agent=config, network=NETWORK), spec())
-    names = ("init", "update", "act", "act_greedily", "embed", "value")
+    names = ("init", "update", "act", "exploit", "embed", "value")
     methods = {name: getattr(agent, name) for name in names}
     return SimpleNamespace(**methods | {name: jax.jit(methods[name]) for name in names[:2]})
 
@@ -180,8 +180,12 @@ def test_value_is_the_energy_of_the_greedy_actions_embedding():
 
     @jax.jit
     def both(state):
-        looks = [f(state, batch.obs, batch.goal) for f in (agent.act_greedily, agent.embed, agent.value)]
-        return *looks, agent.act(state, batch.obs, batch.goal, KEY)
+        looks = [f(state, batch.obs, batch.goal) for f in (agent.embed, agent.value)]
+        return (
+            agent.exploit(state, batch.obs, batch.goal, KEY),
+            *looks,
+            agent.act(state, batch.obs, batch.goal, KEY),
+        )
 
     @jax.jit
     def expected():
@@ -217,7 +221,7 @@ def test_a_normalising_agent_is_a_plain_one_on_normalised_inputs():
     for name, value in metrics.items():
         np.testing.assert_allclose(value, expected_metrics[name], rtol=1e-3, atol=1e-4, err_msg=name)
     bare = State(updated.params, updated.opt)
-    for name, last in (("act", (KEY,)), ("act_greedily", ()), ("embed", ()), ("value", ())):
+    for name, last in (("act", (KEY,)), ("exploit", (KEY,)), ("embed", ()), ("value", ())):
         expected = getattr(plain, name)(bare, inputs.obs, inputs.commanded, *last)
         ours = getattr(agent, name)(updated, batch.obs, batch.commanded, *last)
         np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4, err_msg=name)

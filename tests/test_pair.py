@@ -83,7 +83,8 @@ def test_the_learner_is_one_of_its_own_fed_with_the_same_batches():
     def live(agent, keys):
         born = agent.init(keys[0])
         state, metrics = agent.update(born, batch, keys[1])
-        looks = [f(born, batch.obs, batch.goal) for f in (agent.act_greedily, agent.embed, agent.value)]
+        looks = [f(born, batch.obs, batch.goal) for f in (agent.embed, agent.value)]
+        looks.append(agent.exploit(born, batch.obs, batch.goal, keys[1]))
         return state, metrics, looks, agent.block_norms(born, batch, keys[1])
 
     state, metrics, *looks = live(pair, keys)

@@ -2,6 +2,7 @@
 
 import shutil
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -33,7 +34,9 @@ def test_actions_are_the_agents_greedy_ones(trained, loaded):
     actions = loaded.act(obs, goal)
     assert actions.shape == (5, 2)
     np.testing.assert_allclose(
-        actions, experiment.agent.act_greedily(run.agent, *map(jnp.asarray, (obs, goal))), atol=1e-6
+        actions,
+        experiment.agent.exploit(run.agent, *map(jnp.asarray, (obs, goal)), jax.random.key(0)),
+        atol=1e-6,
     )
     assert np.all(np.abs(actions) < 1)
     assert len(np.unique(actions, axis=0)) == 5

@@ -257,3 +257,40 @@ def test_kinds_of_goals_draw_the_same_rows():
     np.testing.assert_array_equal(plain.obs, mixed.obs)
     changed = np.any(np.asarray(plain.goal) != np.asarray(mixed.goal), axis=1)
     assert 0.15 < changed.mean() < 0.4
+
+
+@pytest.mark.parametrize("sizes", [[20] * 2, [20] * 10])
+def test_samples_of_one_episode_are_uniform_among_its_rows(sizes):
+    """Each is as likely as any row with a future, and comes with others of its episode; across ring seams too."""
+    rows = history(200, 6, 2, 0.08, 1)
+    ring, inserted = ring_of(rows, 80, sizes), sum(sizes)
+    relabel = replay.Relabel(HORIZON, per_episode=4)
+    indexed = replay.index(ring, spec(2), relabel)
+    draw = jax.jit(lambda ring, key: replay.sample(ring, spec(2), relabel, 4096, key))
+    batch = draw(indexed, KEY)
+    assert_equal_batches(batch, draw(ring, KEY))
+    world, time = np.asarray(batch.obs)[:, :2].astype(int).T
+    oldest = max(inserted - 80, 0)
+    episode = np.cumsum(rows.first[:inserted], axis=0)  # of each row, by its number in its world
+    together = np.stack([world, episode[time, world]], axis=1).reshape(-1, 4, 2)
+    np.testing.assert_array_equal(together, together[:, :1].repeat(4, axis=1))
+    assert (together[:, 0] != np.roll(together[:, 0], 1, axis=0)).any(axis=1).mean() > 0.5
+    goes_on = np.append(~rows.first[1:inserted], np.zeros((1, 6), bool), axis=0)
+    goes_on[:oldest] = False
+    seen = np.zeros((inserted, 6))
+    np.add.at(seen, (time, world), 1)
+    assert not seen[~goes_on].any()
+    # Samples of an episode are not independent of each other; the first ones of each are.
+    first_of_each = np.zeros((inserted, 6))
+    np.add.at(first_of_each, (time[::4], world[::4]), 1)
+    drawn = first_of_each[goes_on]
+    assert stats.chisquare(drawn, np.full(len(drawn), 1024 / len(drawn))).pvalue > 1e-3
+
+
+def test_one_sample_of_each_episode_is_the_same_as_before():
+    ring, relabel = middling()
+    assert replay.index(ring, spec(2), relabel).begin is None
+    assert_equal_batches(
+        replay.sample(ring, spec(2), relabel, 32, KEY),
+        replay.sample(ring, spec(2), relabel._replace(per_episode=1), 32, KEY),
+    )

@@ -6,15 +6,23 @@ from typing import Any
 from goalward.agents.chrono import Chrono
 from goalward.agents.core import Agent, architectures
 from goalward.agents.crl import CRL
+from goalward.agents.discrete_crl import DiscreteCRL
 from goalward.agents.pair import Pair
 from goalward.agents.srl import SRL
-from goalward.config import ChronoConfig, CRLConfig, SRLConfig, TrainConfig
+from goalward.config import AGENTS as NAMES
+from goalward.config import ChronoConfig, CRLConfig, DiscreteCRLConfig, SRLConfig, TrainConfig, agent_name
 from goalward.errors import UserError
 from goalward.networks import check_depth
 from goalward.types import EnvSpec
 
 # Which agent has which settings.
-AGENTS: dict[type, Any] = {CRLConfig: CRL, SRLConfig: SRL, ChronoConfig: Chrono}
+AGENTS: dict[type, Any] = {
+    CRLConfig: CRL,
+    SRLConfig: SRL,
+    ChronoConfig: Chrono,
+    DiscreteCRLConfig: DiscreteCRL,
+}
+CHOOSE = {DiscreteCRLConfig}  # among actions; all others give numbers
 
 
 def make(config: TrainConfig, spec: EnvSpec) -> Agent:
@@ -25,8 +33,17 @@ def make(config: TrainConfig, spec: EnvSpec) -> Agent:
     if type(config.agent) not in AGENTS:
         known = " or ".join(kind.__name__ for kind in AGENTS)
         raise UserError(f"agent is a {type(config.agent).__name__}; it must be a {known}")
+    if spec.discrete != (type(config.agent) in CHOOSE):
+        fitting = [name for name, kind in NAMES.items() if (kind in CHOOSE) == spec.discrete]
+        actions = f"one of {spec.action_dim} choices" if spec.discrete else f"{spec.action_dim} numbers"
+        raise UserError(
+            f"agent is {agent_name(config.agent)}, but an action in {config.env} is {actions}; "
+            f"use --agent {' or '.join(fitting)}"
+        )
     if config.collector_depth is None:
-        return AGENTS[type(config.agent)](config.agent, spec, *architectures(config.network))
+        actor, critic = architectures(config.network)
+        of_networks = {"critic": critic} if spec.discrete else {"actor": actor, "critic": critic}
+        return AGENTS[type(config.agent)](config.agent, spec, **of_networks)
     check_depth(config.collector_depth, config.network.block_size, "collector_depth")
     collector, learner = halves(config)
     return Pair(make(collector, spec), make(learner, spec))

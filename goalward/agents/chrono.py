@@ -59,8 +59,9 @@ class Chrono:
         """Draw actions."""
         return parts.explore(state, obs, goal, key)
 
-    def act_greedily(self, state: State, obs: Array, goal: Array) -> Array:
+    def exploit(self, state: State, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         """Act without noise."""
+        del key
         return parts.exploit(state, obs, goal)
 
     def embed(self, state: State, obs: Array, goal: Array) -> Array:

@@ -41,8 +41,8 @@ class Agent(Protocol):
         """Explore: obs (N, D), goal (N, G) -> actions (N, H·A)."""
         ...
 
-    def act_greedily(self, state: AgentState, obs: Array, goal: Array) -> Array:
-        """Act without noise: obs (N, D), goal (N, G) -> actions (N, H·A)."""
+    def exploit(self, state: AgentState, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
+        """Act as in evaluations, mostly without noise: obs (N, D), goal (N, G) -> actions (N, H·A)."""
         ...
 
     def embed(self, state: AgentState, obs: Array, goal: Array) -> Array:

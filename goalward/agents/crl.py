@@ -61,8 +61,9 @@ class CRL:
         """Draw actions."""
         return parts.explore(state, obs, goal, key)
 
-    def act_greedily(self, state: State, obs: Array, goal: Array) -> Array:
+    def exploit(self, state: State, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         """Act without noise."""
+        del key
         return parts.exploit(state, obs, goal)
 
     def embed(self, state: State, obs: Array, goal: Array) -> Array:

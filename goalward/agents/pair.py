@@ -55,9 +55,9 @@ class Pair:
         """Draw actions of the collector."""
         return self.collector.act(state.collector, obs, goal, key)
 
-    def act_greedily(self, state: State, obs: Array, goal: Array) -> Array:
+    def exploit(self, state: State, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         """Act as the learner, without noise."""
-        return self.learner.act_greedily(state.learner, obs, goal)
+        return self.learner.exploit(state.learner, obs, goal, _of_learner(key))
 
     def embed(self, state: State, obs: Array, goal: Array) -> Array:
         """Give the learner's φ(s, π(s, g))."""

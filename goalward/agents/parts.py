@@ -1,6 +1,9 @@
-"""What actor-critic agents share: acting, scales of inputs, steps of actor and temperature, optimisers."""
+"""What agents share, most of it of those with an actor.
 
-from collections.abc import Callable
+Acting, scales of inputs, steps of actor and temperature, optimisers.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -37,7 +40,7 @@ class Scales(NamedTuple):
 class State(NamedTuple):
     """Parameters, the state of an optimiser for each part of them, and what else is asked for."""
 
-    params: Params
+    params: Any  # `Params`, or those of an agent without an actor
     opt: tuple[optax.OptState, ...]
     scales: Scales | None = None  # of inputs
     average: Actor | None = None  # of the actor's weights over the last updates
@@ -55,25 +58,35 @@ def make_actor(config: ActorCriticConfig, spec: EnvSpec, arch: Architecture, key
 
 
 def start(config: ActorCriticConfig, spec: EnvSpec, params: Params) -> State:
-    """Give the state before any update."""
-    opt = tuple(
-        rule.init(part) for rule, part in zip(optimisers(config), params, strict=True) if part is not None
-    )
-    scales = None
+    """Give the state of an actor-critic before any update."""
+    state = begin(config.rates, params)
     if config.normalise_inputs:
-        scales = Scales(moments.init(spec.obs_dim), moments.init(spec.goal_dim))
-    average = jax.tree.map(jnp.copy, params.actor) if config.actor_average else None  # buffers of its own
-    return State(params, opt, scales, average)
+        state = state._replace(scales=Scales(moments.init(spec.obs_dim), moments.init(spec.goal_dim)))
+    if config.actor_average:
+        state = state._replace(average=jax.tree.map(jnp.copy, params.actor))  # buffers of its own
+    return state
 
 
-def optimisers(config: ActorCriticConfig) -> list[Any]:
-    """Adam for each of `Params`."""
-    return [optax.adam(rate) for rate in (config.actor_lr, config.critic_lr, config.alpha_lr, config.critic_lr)]
+def begin(rates: Sequence[float], params: Any) -> State:
+    """Give the state before any step of Adam, for parts with a step size each; a part may be None."""
+    there = zip(rates, params, strict=True)
+    return State(params, tuple(optax.adam(rate).init(part) for rate, part in there if part is not None))
+
+
+def step(rates: Sequence[float], state: State, grads: Any) -> State:
+    """Take one step of Adam of each part."""
+    named = zip(grads._fields, rates, grads, strict=True)
+    there = [(name, optax.adam(rate), grad) for name, rate, grad in named if grad is not None]
+    steps = {name: rule.update(grad, opt) for (name, rule, grad), opt in zip(there, state.opt, strict=True)}
+    updates = grads._replace(**{name: update for name, (update, _) in steps.items()})
+    params = eqx.apply_updates(state.params, updates)
+    return state._replace(params=params, opt=tuple(opt for _, opt in steps.values()))
 
 
 def explore(state: State, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
     """Draw actions (N, H·A) of the policy."""
-    action, _ = sample_action(*state.params.actor(*inputs(state.scales, obs, goal)), key)
+    actor: Actor = state.params.actor
+    action, _ = sample_action(*actor(*inputs(state.scales, obs, goal)), key)
     return action
 
 
@@ -125,18 +138,11 @@ def update(
         state = state._replace(scales=Scales(moments.add(obs, batch.obs), moments.add(goal, batch.goal)))
     grads, metrics = gradients(state, batch, key)
     with jax.named_scope("optimiser"):
-        return _step(config, state, grads), metrics
-
-
-def _step(config: ActorCriticConfig, state: State, grads: Params) -> State:
-    there = [(rule, grad) for rule, grad in zip(optimisers(config), grads, strict=True) if grad is not None]
-    steps = [rule.update(grad, opt) for (rule, grad), opt in zip(there, state.opt, strict=True)]
-    updates, opt = zip(*steps, strict=True)
-    params = eqx.apply_updates(state.params, Params(*updates))
-    average = state.average
-    if average is not None:
-        average = averaged(average, params.actor, config.actor_average)
-    return state._replace(params=params, opt=opt, average=average)
+        state = step(config.rates, state, grads)
+        if state.average is not None:
+            average = averaged(state.average, state.params.actor, config.actor_average)
+            state = state._replace(average=average)
+        return state, metrics
 
 
 def averaged(average: Actor, actor: Actor, kept: float) -> Actor:

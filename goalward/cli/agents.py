@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from goalward.config import AGENTS
 
 WIDTH = 80  # of the list, in columns
+NAMES = max(map(len, AGENTS)) + 2
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ def run(args: Args) -> None:
         print(json.dumps(rows))
         return
     for row in rows:
-        told = f"{row['name']:<8}{row['summary']} ({row['source']})"
-        print(textwrap.fill(told, WIDTH, subsequent_indent=" " * 8, break_long_words=False))
+        told = f"{row['name']:<{NAMES}}{row['summary']} ({row['source']})"
+        print(textwrap.fill(told, WIDTH, subsequent_indent=" " * NAMES, break_long_words=False))
 
 
 def describe() -> list[dict[str, str]]:

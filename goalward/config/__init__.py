@@ -4,6 +4,7 @@ from goalward.config.actor_critic import ActorCriticConfig, AgentConfig
 from goalward.config.agents import AGENTS, agent_name, check_agent, named_agent, owners
 from goalward.config.chrono import ChronoConfig
 from goalward.config.crl import CRLConfig
+from goalward.config.discrete_crl import DiscreteCRLConfig
 from goalward.config.network import NetworkConfig
 from goalward.config.srl import SRLConfig
 from goalward.config.together import check_together
@@ -17,6 +18,7 @@ __all__ = [
     "AgentConfig",
     "CRLConfig",
     "ChronoConfig",
+    "DiscreteCRLConfig",
     "NetworkConfig",
     "SRLConfig",
     "Settings",

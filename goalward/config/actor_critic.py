@@ -5,14 +5,14 @@ from typing import Literal
 
 from goalward.config.values import check
 
-_LR = (1e-12, 1.0)
+LR = (1e-12, 1.0)
 _SHARE = (0.0, 1.0)
 DISCOUNTS = (1e-6, 0.9999999)
 # What the shared numbers may be, both ends included.
 RANGES: dict[str, tuple[float | int, float | int]] = {
     "discount": DISCOUNTS, "current_goals": _SHARE, "random_goals": _SHARE, "actor_random_goals": _SHARE,
-    "actor_commanded_goals": _SHARE, "chunk": (1, 64), "actor_average": (0.0, 0.9999999), "actor_lr": _LR,
-    "critic_lr": _LR, "alpha_lr": _LR, "target_entropy": (-1e6, 1e6),
+    "actor_commanded_goals": _SHARE, "chunk": (1, 64), "actor_average": (0.0, 0.9999999), "actor_lr": LR,
+    "critic_lr": LR, "alpha_lr": LR, "target_entropy": (-1e6, 1e6),
 }  # fmt: skip
 
 
@@ -59,3 +59,8 @@ class ActorCriticConfig(AgentConfig):
 
     def __post_init__(self):
         check(self, RANGES)
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Step sizes of actor, critic, temperature and, where there is one, of what tells failures."""
+        return self.actor_lr, self.critic_lr, self.alpha_lr, self.critic_lr

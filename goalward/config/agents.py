@@ -6,11 +6,14 @@ from typing import Annotated, Any
 from goalward.config.actor_critic import AgentConfig
 from goalward.config.chrono import ChronoConfig
 from goalward.config.crl import CRLConfig
+from goalward.config.discrete_crl import DiscreteCRLConfig
 from goalward.config.srl import SRLConfig
 from goalward.config.values import OneOf
 from goalward.errors import UserError
 
-AGENTS: dict[str, type[AgentConfig]] = {"crl": CRLConfig, "srl": SRLConfig, "chrono": ChronoConfig}
+AGENTS: dict[str, type[AgentConfig]] = {
+    "crl": CRLConfig, "srl": SRLConfig, "chrono": ChronoConfig, "discrete_crl": DiscreteCRLConfig,
+}  # fmt: skip
 DEFAULT = "crl"
 # Settings of one of the agents; a file tells by their entry `name` of which.
 AnyAgent = Annotated[AgentConfig, OneOf(AGENTS, DEFAULT)]

@@ -19,8 +19,8 @@ class CRLConfig(ActorCriticConfig):
 
     repr_dim: int = 64
     """Dimension of the representations φ(s, a) and ψ(g)."""
-    energy: Literal["l2", "sq_l2", "dot", "cosine"] = "l2"
-    """f(s, a, g): −‖φ − ψ‖, −‖φ − ψ‖², φᵀψ, or the cosine."""
+    energy: Literal["l2", "sq_l2", "dot", "scaled_dot", "cosine"] = "l2"
+    """f(s, a, g): −‖φ − ψ‖, −‖φ − ψ‖², φᵀψ, φᵀψ / √R, or the cosine."""
     objective: Literal["info_nce", "backward_info_nce", "symmetric_info_nce", "binary_nce"] = "info_nce"
     """Contrastive objective of the critic."""
     logsumexp_penalty: float = 0.1

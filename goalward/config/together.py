@@ -1,6 +1,7 @@
 """Settings that go together, or do not: each of them may be in its range."""
 
 from goalward.config.actor_critic import ActorCriticConfig
+from goalward.config.discrete_crl import DiscreteCRLConfig
 from goalward.config.srl import SRLConfig
 from goalward.config.train import TrainConfig
 from goalward.errors import UserError
@@ -11,6 +12,8 @@ def check_together(config: TrainConfig) -> None:
     """Raise `UserError` for numbers that do not go together, each of which may be in its range."""
     if isinstance(config.agent, ActorCriticConfig):
         _check_shares(config.agent)
+    if isinstance(config.agent, DiscreteCRLConfig):
+        _check_critic_alone(config.agent, config)
     if isinstance(config.agent, SRLConfig):
         _check_bins(config.agent)
     _check_length(config)
@@ -33,6 +36,26 @@ def _check_shares(agent: ActorCriticConfig) -> None:
 def _check_bins(agent: SRLConfig) -> None:
     if agent.bins > agent.window:
         raise UserError(f"bins is {agent.bins}, more than window {agent.window}; use --bins {agent.window}")
+
+
+def _check_critic_alone(agent: DiscreteCRLConfig, config: TrainConfig) -> None:
+    for name in ("actor_depth", "actor_width"):
+        if getattr(config.network, name) is not None:
+            raise UserError(
+                f"{name} is {getattr(config.network, name)}, but discrete_crl has no actor; leave it out"
+            )
+    if config.batch_size % agent.samples_per_episode:
+        raise UserError(
+            f"samples_per_episode is {agent.samples_per_episode}, which does not divide batch_size "
+            f"{config.batch_size}; use {' or '.join(map(str, _divisors_near(config.batch_size, agent)))}"
+        )
+
+
+def _divisors_near(size: int, agent: DiscreteCRLConfig) -> list[int]:
+    """The divisors of a size next below and next above the samples of an episode."""
+    divisors = [number for number in range(1, size + 1) if size % number == 0]
+    below = [number for number in divisors if number < agent.samples_per_episode]
+    return [*below[-1:], *[number for number in divisors if number > agent.samples_per_episode][:1]]
 
 
 def _check_length(config: TrainConfig) -> None:

@@ -7,15 +7,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from goalward.envs import maze, point
+from goalward.envs import boxes, maze, point
 from goalward.envs.core import Entry, Env
 from goalward.envs.settings import parse
 from goalward.errors import MachineError, UserError
 
 
 def names() -> list[str]:
-    """All names that `make` takes, apart from the generalisation splits `…_gen_1f2f`."""
-    return [*(f"point_{layout}" for layout in maze.GRIDS), *_mujoco().TASKS]
+    """All names that `make` takes, apart from the splits `…_gen_1f2f` of mazes, and other sizes of grids."""
+    return [*(f"point_{layout}" for layout in maze.GRIDS), *boxes.NAMES, *_mujoco().TASKS]
 
 
 def _mujoco() -> Any:
@@ -50,6 +50,8 @@ def _entry(name: str) -> Entry:
     is_split = "_maze_gen_" in layout
     if family == "point" and (layout in maze.GRIDS or is_split):
         return point.ENTRY
+    if boxes.is_name(name):
+        return boxes.ENTRY
     tasks = _mujoco().TASKS
     if family == "ant" and is_split:
         return tasks["ant_u_maze"]

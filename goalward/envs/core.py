@@ -41,7 +41,7 @@ class Env(NamedTuple):
     name: str
     spec: EnvSpec
     reset: Callable[[PRNGKeyArray], tuple[Any, Array]]  # key -> (start, goal (G,)), equal for equal keys
-    step: Callable[[Any, Array], Any] | None  # (state, action (A,) in [−1, 1]) -> state
+    step: Callable[[Any, Array], Any] | None  # (state, action (A,)) -> state
     observe: Callable[[Any], Array]  # state -> observation (D,)
     terminated: Callable[[Any], Array]  # state -> bool: ends the episode before its time limit
     maze: Maze | None = None  # walls, where there are any
@@ -50,8 +50,10 @@ class Env(NamedTuple):
     )
     engine: Engine | None = None
     follow: Callable[[Any, Array], Array] | None = None  # (state, goal) -> goal: for goals that move
+    # Of a grid: observations or goals (…, D) -> what its cells hold (…, rows, columns), for pictures.
+    cells: Callable[[Array], Array] | None = None
     task: Any = None  # what pictures are made from, where there is an engine
-    constant: tuple[int, ...] = ()  # elements of the observation that random actions never change
+    constant: tuple[int, ...] = ()  # elements of the observation that random actions seldom or never change
     version: int = 1
 
 
