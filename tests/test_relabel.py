@@ -261,7 +261,7 @@ def test_kinds_of_goals_draw_the_same_rows():
 
 @pytest.mark.parametrize("sizes", [[20] * 2, [20] * 10])
 def test_samples_of_one_episode_are_uniform_among_its_rows(sizes):
-    """Each is as likely as any row with a future, and comes with others of its episode; across ring seams too."""
+    """Each is as likely as any row with a future, and comes with others of its episode, across ring seams."""
     rows = history(200, 6, 2, 0.08, 1)
     ring, inserted = ring_of(rows, 80, sizes), sum(sizes)
     relabel = replay.Relabel(HORIZON, per_episode=4)
