@@ -37,6 +37,7 @@ from goalward.errors import UserError
 
 BASELINE = Path(__file__).with_name("baseline.json")
 RATIOS = ("of_peak", "vs_textbook")
+ENVS = {"discrete_crl": "boxes_5x5_3"}
 EPISODE = 1_000  # steps; a ring holds one and a half
 # What a ratio may fall behind its baseline: runs of one commit differ by less.
 NOISE = 0.15
@@ -70,12 +71,13 @@ class Args:
 
 
 def experiment(args: Args, depth: int, updates: int, agent: str, *, remat: bool) -> train.Experiment:
-    """A learner of the paper's sizes on a point maze, with so many updates in an iteration."""
+    """A learner of the paper's sizes, on a point maze or a grid, with so many updates in an iteration."""
     network = NetworkConfig(depth=depth, width=args.width, remat=remat)
     return train.build(
         TrainConfig(
-            "point_u_maze", batch_size=args.batch_size, updates_per_iteration=updates, network=network,
-            agent=AGENTS[agent](), env_settings={"episode_length": EPISODE}, buffer_rows=3 * EPISODE // 2,
+            ENVS.get(agent, "point_u_maze"), batch_size=args.batch_size, updates_per_iteration=updates,
+            network=network, agent=AGENTS[agent](), env_settings={"episode_length": EPISODE},
+            buffer_rows=3 * EPISODE // 2,
         )
     )  # fmt: skip
 

@@ -57,6 +57,15 @@ class Batch(NamedTuple):
     reach: Reach | None = None
 
 
+class Sight(NamedTuple):
+    """What networks are given in place of observations and goals, and how many numbers that is."""
+
+    obs: Callable[[Float[Array, "*n D"]], Float[Array, "*n D_seen"]]
+    goal: Callable[[Float[Array, "*n G"]], Float[Array, "*n G_seen"]]
+    obs_dim: int
+    goal_dim: int
+
+
 class EnvSpec(NamedTuple):
     """All that an agent may know of an environment.
 
@@ -77,6 +86,7 @@ class EnvSpec(NamedTuple):
     shifts: tuple[tuple[int, ...], ...] = ()
     # Whether an action is one of `action_dim` choices, written one-hot; else it is numbers in [−1, 1].
     discrete: bool = False
+    sight: Sight | None = None  # by default networks are given observations and goals as they are
     # What else, of achieved and commanded goals, has to hold where a goal is reached.
     alike: Callable[[Float[Array, "*n G"], Float[Array, "*n G"]], Bool[Array, "*n"]] | None = None
 

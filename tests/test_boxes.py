@@ -6,10 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy
+from PIL import Image
 
+import goalward
 from goalward import envs
 from goalward.envs import boxes, core
 from goalward.errors import UserError
+from goalward.pictures import render
 from goalward.rollout import starter
 
 EPISODE, WORLDS = 30, 128
@@ -133,22 +137,18 @@ def test_distance_is_the_number_of_boxes_out_of_place(name):
 
 
 @each
-def test_encodings_say_the_same(name):
-    """With numbers an observation is the codes themselves, and distances are equal."""
+def test_networks_are_given_one_hot_codes_or_the_codes(name):
     _, obs, goal, *_ = walks(name)
-    one_hot, numbers = make(name), make(name, "numbers")
-    codes = [one_hot.cells(jnp.asarray(part)).reshape(*part.shape[:2], -1) for part in (obs, goal)]
-    as_numbers = [part.astype(jnp.float32) for part in codes]
-    np.testing.assert_array_equal(numbers.cells(as_numbers[0]).reshape(codes[0].shape), codes[0])
-    np.testing.assert_array_equal(
-        numbers.spec.distance(*as_numbers), one_hot.spec.distance(jnp.asarray(obs), jnp.asarray(goal))
-    )
-    key = jax.random.key(3)
-    states = [env.reset(key)[0] for env in (one_hot, numbers)]
-    jax.tree.map(np.testing.assert_array_equal, *states)
-    np.testing.assert_array_equal(
-        numbers.observe(states[1]), one_hot.cells(one_hot.observe(states[0])).reshape(-1)
-    )
+    spec, codes = make(name).spec, obs.astype(int)
+    assert make(name, "numbers").spec.sight is None
+    for see, size, part in (
+        (spec.sight.obs, spec.sight.obs_dim, obs),
+        (spec.sight.goal, spec.sight.goal_dim, goal),
+    ):
+        seen = np.asarray(see(jnp.asarray(part)))
+        assert seen.shape == (*part.shape[:2], size)
+        np.testing.assert_array_equal(seen.reshape(*part.shape, 6), np.eye(6)[part.astype(int)])
+    assert set(np.unique(codes)) <= set(range(6))
 
 
 @pytest.mark.parametrize(
@@ -168,3 +168,44 @@ def test_what_cannot_be_is_refused_by_name(name, settings, words):
     with pytest.raises(UserError) as told:
         envs.make(name, settings)
     assert all(word in str(told.value) for word in words), told.value
+
+
+@pytest.fixture(scope="module")
+def toy_run(tmp_path_factory):
+    """Two epochs of a grid; with two samples an episode and two critics."""
+    directory = tmp_path_factory.mktemp("boxes") / "run"
+    toy.run(directory, toy_config())
+    return directory
+
+
+def toy_config(epochs=2):
+    agent = {"name": "discrete_crl", "critics": 2, "samples_per_episode": 2}
+    return toy.epochs(
+        epochs, env="boxes_3x3_2", eval_env="boxes_3x3_2_test", steps_per_goal=None, agent=agent,
+        env_settings={"episode_length": 12},
+    )  # fmt: skip
+
+
+def test_a_resume_is_no_stop(toy_run, tmp_path):
+    toy.run(tmp_path / "run", toy_config(1))
+    toy.run(tmp_path / "run", toy_config(2), resume=True)
+    assert toy.digest(tmp_path / "run") == toy.digest(toy_run)
+    assert toy.rows(tmp_path / "run") == toy.rows(toy_run)
+
+
+def test_a_loaded_policy_chooses_and_a_run_is_animated(toy_run, tmp_path):
+    policy = goalward.load_policy(toy_run)
+    obs = jax.vmap(envs.make("boxes_3x3_2").reset)(jax.random.split(jax.random.key(0), 5))[1]
+    drawn = np.stack([policy.act(obs, obs[::-1]) for _ in range(8)])
+    np.testing.assert_array_equal(np.sort(drawn, axis=-1)[..., -1], 1.0)
+    np.testing.assert_array_equal(drawn.sum(axis=-1), 1.0)
+    assert np.any(drawn != drawn[:1])  # it is sampled, anew in each call
+    again = goalward.load_policy(toy_run)
+    np.testing.assert_array_equal(np.stack([again.act(obs, obs[::-1]) for _ in range(8)]), drawn)
+    (film,) = render.render(toy.copy(toy_run, tmp_path / "run"), episodes=3)
+    with Image.open(film) as image:
+        assert image.n_frames > 1
+    pictures = render.gallery(["boxes_4x4_3"], tmp_path)
+    with Image.open(pictures[0]) as image:
+        assert image.size == (480, 360)
+        assert len(image.convert("RGB").getcolors(100_000)) > 4

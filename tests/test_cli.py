@@ -180,7 +180,7 @@ def test_the_module_and_the_script_are_the_same_command():
         ("train point_u_maze --agent srk", ["agent is 'srk'; it must be one of crl, srl, chrono"]),
         (
             "train point_u_maze --agent chrono --energy dot",
-            ["--energy is a setting of crl, not of chrono; leave it out, or choose --agent crl"],
+            ["--energy is a setting of crl and discrete_crl, not of chrono; leave it out, or choose --agent"],
         ),
         (
             "plan point_u_maze --bins 9",
@@ -214,9 +214,17 @@ def test_a_mistake_is_told_in_one_message(refused, line, told):
         ("a.toml", "[network]\ndeth = 8", ["'network.deth'", "did you mean 'network.depth'?", "critic_width"]),
         ("a.json", '{"seed": "1"}', ["seed is '1'", "int"]),
         ("a.toml", "agent = 'srk'", ["agent is 'srk'; it must be one of 'crl', 'srl', 'chrono'"]),
-        ("a.toml", "agent = 4", ["agent must hold names and values, or be one of crl, srl, chrono, not 4"]),
+        (
+            "a.toml",
+            "agent = 4",
+            ["agent must hold names and values, or be one of crl, srl, chrono, discrete_crl, not 4"],
+        ),
         ("a.toml", "agent.name = 4", ["agent is 4; it must be one of 'crl'"]),
-        ("a.toml", "[agent]\nname = 'srl'\nenergy = 'dot'", ["agent.energy is no setting of srl; crl has it"]),
+        (
+            "a.toml",
+            "[agent]\nname = 'srl'\nenergy = 'dot'",
+            ["agent.energy is no setting of srl; crl and discrete_crl have it"],
+        ),
         ("a.json", '{"network": 4}', ["network must hold names and values, not 4"]),
         ("a.json", "{", ["not valid JSON"]),
         ("a.json", "[1]", ["must hold names and values"]),
@@ -461,7 +469,7 @@ def test_environments_are_listed_with_their_sizes_and_settings(command):
     assert isinstance(rows, list)
     assert "point_u_maze" in [row["name"] for row in rows]
     assert all({"obs_dim", "goal_dim", "action_dim", "episode_length", "settings"} < row.keys() for row in rows)
-    versions = {"point": 1, "ant": 3}
+    versions = {"point": 1, "boxes": 1, "ant": 3}
     assert all(row["version"] == versions.get(row["name"].split("_")[0], 2) for row in rows)
     code, table, error = command("envs")
     assert (code, error) == (0, "")
@@ -479,6 +487,7 @@ def test_agents_are_listed_with_their_sources(command):
     assert (code, error) == (0, "")
     rows = json.loads(out)
     sources = {"crl": "arXiv 2503.14858", "srl": "arXiv 2605.31273", "chrono": "arXiv 2609.36238"}
+    sources["discrete_crl"] = "arXiv 2510.21995"
     assert {row["name"]: row["source"] for row in rows} == sources
     assert list(sources) == list(AGENTS)
     assert all(3 <= len(row["summary"].split()) <= 20 for row in rows)

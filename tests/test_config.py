@@ -130,6 +130,7 @@ def test_a_bin_has_a_step_at_least():
             check_together(toy.config(agent={"name": agent, "window": 9, "bins": 10}))
 
 
+WITH_ACTOR = [name for name in AGENTS if name != "discrete_crl"]
 # The presets that commands name, and the environments that the others are of.
 NAMED = {"paper": ["point_u_maze", "ant"], "quickstart": ["point_u_maze"]}
 OWN = {}
@@ -156,7 +157,7 @@ def test_a_preset_is_a_configuration_of_its_environments(name):
 @pytest.mark.parametrize("name", ["laptop", "", "../presets/ant", "ant.toml"])
 def test_an_unknown_preset_is_told_with_those_there_are(name):
     with pytest.raises(
-        UserError, match=f"unknown preset '{re.escape(name)}'; the presets are ant, ant_chrono, mujoco, "
+        UserError, match=f"unknown preset '{re.escape(name)}'; the presets are ant, ant_chrono, boxes, mujoco, "
     ):
         presets.load(name)
 
@@ -305,11 +306,16 @@ NAN, INF = float("nan"), float("inf")
         ("network", "unroll", [2**31]),
         ("network", "depth", [0, -4, 2**31]),
         *[(name, "repr_dim", [0]) for name in AGENTS],
-        *[(name, "chunk", [0, 65]) for name in AGENTS],
-        *[(name, share, [-0.1, 1.1, NAN]) for name in AGENTS for share in ("current_goals", "random_goals")],
+        *[(name, "chunk", [0, 65]) for name in WITH_ACTOR],
+        *[(name, share, [-0.1, 1.1, NAN])
+          for name in WITH_ACTOR for share in ("current_goals", "random_goals")],
         *[(name, "value_discount", [0.0, 1.0]) for name in ("srl", "chrono")],
         *[(name, size, [0, 10**9]) for name in ("srl", "chrono") for size in ("window", "bins", "time_basis")],
         ("chrono", "occupancy_bins", [0, 10**9]),
+        ("discrete_crl", "critics", [0, 17]),
+        ("discrete_crl", "samples_per_episode", [0, 10**9]),
+        ("discrete_crl", "target_entropy", [-0.1, NAN, INF]),
+        ("discrete_crl", "temperature_lr", [0.0, 1.1]),
         *[("chrono", f"{loss}_weight", [-0.1, NAN, INF])
           for loss in ("hazard", "time", "separation", "occupancy")],
         ("crl", "survival_weight", [-0.1, NAN, INF]),
@@ -467,7 +473,8 @@ def test_a_setting_has_one_name_and_is_a_switch_in_all_agents_or_in_none():
 
 def test_the_defaults_of_the_agents_are_those_of_their_papers():
     """Where they differ; that is docs/settings.md's table too."""
-    crl, srl, chrono = (kind() for kind in AGENTS.values())
+    crl, srl, chrono, discrete = (kind() for kind in AGENTS.values())
+    assert (discrete.repr_dim, discrete.discount, discrete.target_entropy) == (64, 0.99, 1.1)
     for name, values in {
         "repr_dim": (64, 128, 64), "discount": (0.99, 0.999, 0.99), "chunk": (1, 1, 2),
         "current_goals": (0.0, 0.05, 0.05), "random_goals": (0.0, 0.1, 0.1),
@@ -484,7 +491,7 @@ def test_the_defaults_of_the_agents_are_those_of_their_papers():
         (
             "srl",
             "energy",
-            "agent.energy is no setting of srl; crl has it; the settings of srl are normalise_inputs,",
+            "agent.energy is no setting of srl; crl and discrete_crl have it; the settings of srl are norm",
         ),
         ("crl", "bins", "agent.bins is no setting of crl; srl and chrono have it; the settings of crl are "),
         (

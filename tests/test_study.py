@@ -286,7 +286,7 @@ def test_an_agent_may_be_an_axis_in_words():
         ("discount = 0.97", "bins = 9", 7,
          "the run agent=crl,chunk=1,seed=0 cannot be: agent.bins is no setting of crl; srl and chrono have it"),
         ("chunk = [1, 2]", 'energy = ["l2"]', 7,
-         "the run agent=srl,energy=l2,seed=0 cannot be: agent.energy is no setting of srl; crl has it"),
+         "the run agent=srl,energy=l2,seed=0 cannot be: agent.energy is no setting of srl; crl and discrete_"),
     ],
 )  # fmt: skip
 def test_a_setting_is_of_one_of_the_agents_and_in_a_run_of_its_own(old, new, line, told):

@@ -8,6 +8,7 @@ from goalward.agents.core import Agent, architectures
 from goalward.agents.crl import CRL
 from goalward.agents.discrete_crl import DiscreteCRL
 from goalward.agents.pair import Pair
+from goalward.agents.seeing import Seeing
 from goalward.agents.srl import SRL
 from goalward.config import AGENTS as NAMES
 from goalward.config import ChronoConfig, CRLConfig, DiscreteCRLConfig, SRLConfig, TrainConfig, agent_name
@@ -41,12 +42,20 @@ def make(config: TrainConfig, spec: EnvSpec) -> Agent:
             f"use --agent {' or '.join(fitting)}"
         )
     if config.collector_depth is None:
-        actor, critic = architectures(config.network)
-        of_networks = {"critic": critic} if spec.discrete else {"actor": actor, "critic": critic}
-        return AGENTS[type(config.agent)](config.agent, spec, **of_networks)
+        return _alone(config, spec)
     check_depth(config.collector_depth, config.network.block_size, "collector_depth")
     collector, learner = halves(config)
     return Pair(make(collector, spec), make(learner, spec))
+
+
+def _alone(config: TrainConfig, spec: EnvSpec) -> Agent:
+    """Build an agent that collects for itself."""
+    if spec.sight is not None:
+        given = spec._replace(obs_dim=spec.sight.obs_dim, goal_dim=spec.sight.goal_dim, sight=None)
+        return Seeing(_alone(config, given), spec.sight)
+    actor, critic = architectures(config.network)
+    of_networks = {"critic": critic} if spec.discrete else {"actor": actor, "critic": critic}
+    return AGENTS[type(config.agent)](config.agent, spec, **of_networks)
 
 
 def halves(config: TrainConfig) -> list[TrainConfig]:

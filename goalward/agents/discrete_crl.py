@@ -62,7 +62,7 @@ class DiscreteCRL:
             ChoiceCritic(spec.obs_dim, spec.action_dim, spec.goal_dim, self.config.repr_dim, self.critic, key)
             for key in jax.random.split(key, self.config.critics)
         )
-        return parts.begin(self.config.rates, Params(critics, jnp.zeros(())))
+        return parts.begin(self._rates, Params(critics, jnp.zeros(())))
 
     def act(self, state: State, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         """Draw choices, one-hot."""
@@ -88,7 +88,7 @@ class DiscreteCRL:
         """Take one step of critics and temperature."""
         grads, metrics = self.gradients(state, batch, key)
         with jax.named_scope("optimiser"):
-            return parts.step(self.config.rates, state, grads), metrics
+            return parts.step(self._rates, state, grads), metrics
 
     def block_norms(self, state: State, batch: Batch, key: PRNGKeyArray) -> Metrics:
         """Look at both encoders of the first critic."""
@@ -133,6 +133,10 @@ class DiscreteCRL:
 
     def _one_hot(self, choice: Array) -> Array:
         return jax.nn.one_hot(choice, self.spec.action_dim)
+
+    @property
+    def _rates(self) -> tuple[float, float]:
+        return self.config.critic_lr, self.config.temperature_lr
 
     @property
     def _energy(self) -> Energy:

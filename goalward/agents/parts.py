@@ -59,7 +59,7 @@ def make_actor(config: ActorCriticConfig, spec: EnvSpec, arch: Architecture, key
 
 def start(config: ActorCriticConfig, spec: EnvSpec, params: Params) -> State:
     """Give the state of an actor-critic before any update."""
-    state = begin(config.rates, params)
+    state = begin(rates(config), params)
     if config.normalise_inputs:
         state = state._replace(scales=Scales(moments.init(spec.obs_dim), moments.init(spec.goal_dim)))
     if config.actor_average:
@@ -67,16 +67,21 @@ def start(config: ActorCriticConfig, spec: EnvSpec, params: Params) -> State:
     return state
 
 
-def begin(rates: Sequence[float], params: Any) -> State:
+def rates(config: ActorCriticConfig) -> tuple[float, ...]:
+    """Step sizes of each of `Params`."""
+    return config.actor_lr, config.critic_lr, config.alpha_lr, config.critic_lr
+
+
+def begin(step_sizes: Sequence[float], params: Any) -> State:
     """Give the state before any step of Adam, for parts with a step size each; a part may be None."""
-    there = zip(rates, params, strict=True)
-    return State(params, tuple(optax.adam(rate).init(part) for rate, part in there if part is not None))
+    there = zip(step_sizes, params, strict=True)
+    return State(params, tuple(optax.adam(size).init(part) for size, part in there if part is not None))
 
 
-def step(rates: Sequence[float], state: State, grads: Any) -> State:
+def step(step_sizes: Sequence[float], state: State, grads: Any) -> State:
     """Take one step of Adam of each part."""
-    named = zip(grads._fields, rates, grads, strict=True)
-    there = [(name, optax.adam(rate), grad) for name, rate, grad in named if grad is not None]
+    named = zip(grads._fields, step_sizes, grads, strict=True)
+    there = [(name, optax.adam(size), grad) for name, size, grad in named if grad is not None]
     steps = {name: rule.update(grad, opt) for (name, rule, grad), opt in zip(there, state.opt, strict=True)}
     updates = grads._replace(**{name: update for name, (update, _) in steps.items()})
     params = eqx.apply_updates(state.params, updates)
@@ -138,7 +143,7 @@ def update(
         state = state._replace(scales=Scales(moments.add(obs, batch.obs), moments.add(goal, batch.goal)))
     grads, metrics = gradients(state, batch, key)
     with jax.named_scope("optimiser"):
-        state = step(config.rates, state, grads)
+        state = step(rates(config), state, grads)
         if state.average is not None:
             average = averaged(state.average, state.params.actor, config.actor_average)
             state = state._replace(average=average)

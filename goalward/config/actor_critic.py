@@ -59,8 +59,3 @@ class ActorCriticConfig(AgentConfig):
 
     def __post_init__(self):
         check(self, RANGES)
-
-    @property
-    def rates(self) -> tuple[float, ...]:
-        """Step sizes of actor, critic, temperature and, where there is one, of what tells failures."""
-        return self.actor_lr, self.critic_lr, self.alpha_lr, self.critic_lr

@@ -45,8 +45,3 @@ class DiscreteCRLConfig(AgentConfig):
 
     def __post_init__(self):
         check(self, RANGES)
-
-    @property
-    def rates(self) -> tuple[float, ...]:
-        """Step sizes of the critics and of log T."""
-        return self.critic_lr, self.temperature_lr

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from goalward.envs.core import Entry, Env
 from goalward.envs.settings import LONGEST, check
 from goalward.errors import UserError
-from goalward.types import EnvSpec
+from goalward.types import EnvSpec, Sight
 
 # What a cell holds. A carried box is not on the grid: an agent that carries may stand on another one.
 EMPTY, BOX, AGENT, AGENT_ON_BOX, CARRYING, CARRYING_ON_BOX = range(6)
@@ -36,7 +36,7 @@ class BoxesSettings:
 
     episode_length: int = 100
     on_target: int = 1  # boxes that are in place when an episode starts; none in the split `…_test`
-    encoding: str = "one_hot"  # of what a cell holds: six numbers, or one, its code 0 … 5
+    encoding: str = "one_hot"  # of what a cell holds, for the networks: six numbers, or one, its code 0 … 5
 
     def __post_init__(self):
         check("boxes", self, episode_length=(1, LONGEST), on_target=(0, MOST_CELLS))
@@ -62,9 +62,9 @@ def is_name(name: str) -> bool:
 def make(name: str, settings: BoxesSettings) -> Env:
     """Carry boxes on a grid to where they are commanded. Rows, columns and boxes are in the name.
 
-    Observation: what each cell holds, row by row, as `encoding` writes it. Goal: the same, with all boxes on
-    their targets and the agent, empty-handed, where the episode starts; only its boxes count. Action: one of
-    `ACTIONS`, one-hot. Distance: boxes out of place.
+    Observation: what each cell holds, a code, row by row. Goal: the same, with all boxes on their targets and
+    the agent, empty-handed, where the episode starts; only its boxes count. Action: one of `ACTIONS`, one-hot.
+    Distance: boxes out of place. Networks are given codes as `encoding` says.
     """
     rows, columns, boxes, on_target = _sizes(name, settings)
     moves = jnp.asarray(MOVES, jnp.int32)
@@ -79,7 +79,7 @@ def make(name: str, settings: BoxesSettings) -> Env:
         place = jax.random.randint(agent_key, (), 0, rows * columns)
         agent = jnp.stack([place // columns, place % columns])
         state = BoxesState(start, agent, jnp.zeros((), bool))
-        return state, encode(codes(state._replace(boxes=target)), settings.encoding)
+        return state, observe(state._replace(boxes=target))
 
     def step(state: BoxesState, action: Array) -> BoxesState:
         choice = jnp.argmax(action)
@@ -90,15 +90,13 @@ def make(name: str, settings: BoxesSettings) -> Env:
         return BoxesState(boxes, agent, (state.carrying & ~puts) | picks)
 
     def distance(achieved: Array, goal: Array) -> Array:
-        here, wanted = has_box(achieved, settings.encoding), has_box(goal, settings.encoding)
+        here, wanted = has_box(achieved), has_box(goal)
         missing, extra = (
             jnp.sum(cells, axis=-1, dtype=jnp.int32) for cells in (wanted & ~here, here & ~wanted)
         )
         return jnp.maximum(missing, extra).astype(jnp.float32)
 
-    one_hot = settings.encoding == "one_hot"
-    numbers = rows * columns * (CODES if one_hot else 1)
-    seldom = [i for i in range(numbers) if one_hot and i % CODES >= AGENT_ON_BOX]
+    numbers = rows * columns
     spec = EnvSpec(
         obs_dim=numbers,
         action_dim=len(ACTIONS),
@@ -109,14 +107,13 @@ def make(name: str, settings: BoxesSettings) -> Env:
         threshold=0.5,
         discrete=True,
     )
+    if settings.encoding == "one_hot":
+        spec = spec._replace(sight=Sight(one_hot, one_hot, CODES * numbers, CODES * numbers))
 
     def cells(obs: Array) -> Array:
-        return decode(obs, settings.encoding).reshape(*obs.shape[:-1], rows, columns)
+        return jnp.round(obs).astype(jnp.int32).reshape(*obs.shape[:-1], rows, columns)
 
-    def observe(state: BoxesState) -> Array:
-        return encode(codes(state), settings.encoding)
-
-    return Env(name, spec, reset, step, observe, _never, cells=cells, constant=tuple(seldom))
+    return Env(name, spec, reset, step, observe, _never, cells=cells)
 
 
 def _sizes(name: str, settings: BoxesSettings) -> tuple[int, int, int, int]:
@@ -140,28 +137,26 @@ def _sizes(name: str, settings: BoxesSettings) -> tuple[int, int, int, int]:
     return rows, columns, boxes, on_target
 
 
-def codes(state: BoxesState) -> Int[Array, "rows columns"]:
-    """What each cell holds, `EMPTY` … `CARRYING_ON_BOX`."""
+def observe(state: BoxesState) -> Float[Array, " cells"]:
+    """What each cell holds, `EMPTY` … `CARRYING_ON_BOX`, row by row."""
     agent = jnp.where(state.carrying, CARRYING, AGENT)
-    return state.boxes.astype(jnp.int32).at[state.agent[0], state.agent[1]].add(agent)
+    return (
+        state.boxes.astype(jnp.float32)
+        .at[state.agent[0], state.agent[1]]
+        .add(agent.astype(jnp.float32))
+        .reshape(-1)
+    )
 
 
-def encode(cells: Int[Array, "rows columns"], encoding: str) -> Float[Array, " D"]:
-    """Codes of cells as the observation has them."""
-    flat = cells.reshape(-1)
-    return jax.nn.one_hot(flat, CODES).reshape(-1) if encoding == "one_hot" else flat.astype(jnp.float32)
-
-
-def decode(obs: Float[Array, "*n D"], encoding: str) -> Int[Array, "*n cells"]:
-    """Codes of cells, row by row, of observations or goals."""
-    if encoding == "one_hot":
-        return jnp.argmax(obs.reshape(*obs.shape[:-1], -1, CODES), axis=-1)
-    return jnp.round(obs).astype(jnp.int32)
-
-
-def has_box(obs: Float[Array, "*n D"], encoding: str) -> Bool[Array, "*n cells"]:
+def has_box(obs: Float[Array, "*n cells"]) -> Bool[Array, "*n cells"]:
     """Which cells have a box on them: those with an odd code."""
-    return decode(obs, encoding) % 2 == 1
+    return jnp.round(obs).astype(jnp.int32) % 2 == 1
+
+
+def one_hot(obs: Float[Array, "*n cells"]) -> Float[Array, "*n numbers"]:
+    """Codes of cells, each as `CODES` numbers of which one is 1."""
+    codes = jax.nn.one_hot(jnp.round(obs).astype(jnp.int32), CODES)
+    return codes.reshape(*obs.shape[:-1], -1)
 
 
 def _never(state: BoxesState) -> Array:

@@ -1,5 +1,6 @@
 """Point mazes in pure JAX: a point that slides along walls, with position control or with inertia."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -12,12 +13,13 @@ from jaxtyping import Array, PRNGKeyArray
 from goalward.envs import maze as mazes
 from goalward.envs.core import Entry, Env
 from goalward.envs.settings import LARGEST, LONGEST, check
-from goalward.types import EnvSpec
+from goalward.types import EnvSpec, Sight
 
 # Observed positions are centred and scaled so that the longer side of a maze spans ± this.
 OBSERVED_HALF_EXTENT = 2.0
 # A point stops this share of a cell before a wall.
 WALL_GAP = 1e-3
+LENS_WIDTH, LENS_GAIN = 64, 1.5
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class PointSettings:
     start_noise: float = 0.1  # starts are uniform within ± this around the cell's centre
     inertia: bool = False  # actions set the acceleration, not the velocity
     drag: float = 0.1  # share of the velocity lost each step, with inertia
+    lens_layers: int = 0  # of a fixed random network through which the observation is seen; goals never are
 
     def __post_init__(self):
         check(
@@ -42,6 +45,7 @@ class PointSettings:
             goal_threshold=(1e-9, LARGEST),
             start_noise=(0.0, self.cell_size * (0.5 - WALL_GAP)),
             drag=(1e-6, 1.0),
+            lens_layers=(0, 64),
         )
 
 
@@ -97,8 +101,31 @@ def make(name: str, settings: PointSettings) -> Env:
         distance=distance,
         threshold=settings.goal_threshold,
     )
+    if settings.lens_layers:
+        spec = spec._replace(
+            sight=Sight(lens(spec.obs_dim, settings.lens_layers), lambda goal: goal, LENS_WIDTH, spec.goal_dim)
+        )
     to_maze_cells = partial(to_cells, maze)
     return Env(name, spec, reset, step, observe, lambda _: jnp.zeros((), bool), maze, to_maze_cells)
+
+
+def lens(size: int, layers: int) -> Callable[[Array], Array]:
+    """Make a fixed random function of observations (…, size) to (…, `LENS_WIDTH`) numbers in ± 1.
+
+    x ↦ tanh(x W + b) so many times, W normal with the deviation `LENS_GAIN` / √fan-in, b standard normal. The
+    more layers, the less do neighbours look alike.
+    """
+    random, parts = np.random.default_rng(0), []
+    for fan_in in [size] + [LENS_WIDTH] * (layers - 1):
+        weight = random.normal(0, LENS_GAIN / np.sqrt(fan_in), (fan_in, LENS_WIDTH))
+        parts.append((weight.astype(np.float32), random.standard_normal(LENS_WIDTH).astype(np.float32)))
+
+    def see(x: Array) -> Array:
+        for weight, bias in parts:
+            x = jnp.tanh(jnp.matmul(x, weight) + bias.reshape((1,) * (x.ndim - 1) + (-1,)))
+        return x
+
+    return see
 
 
 def to_cells(maze: mazes.Maze, position: np.ndarray) -> np.ndarray:

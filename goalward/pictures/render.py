@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 from matplotlib.figure import Figure
@@ -15,7 +16,7 @@ from goalward.envs import core
 from goalward.envs.maze import Maze
 from goalward.errors import UserError
 from goalward.limits import INT32, check_number
-from goalward.pictures import figures
+from goalward.pictures import boards, figures
 from goalward.pictures.figures import check_new
 from goalward.policy import load_run
 from goalward.rollout import starter
@@ -53,8 +54,9 @@ def render(
     """Show some greedy episodes of a run in one video, one after the other; the files that were written.
 
     Of a task with a maze there is a picture of all paths too. `every` is the number of steps from one frame to
-    the next. Point mazes are drawn, all episodes at once, and know neither views nor sizes. In the run
-    directory an earlier video is replaced, elsewhere only with `force`. Raises `UserError` for what is out of
+    the next. Point mazes and grids are drawn, all episodes at once, and know neither views nor sizes, grids no
+    `every`. In the run directory an earlier video is replaced, elsewhere only with `force`. Raises `UserError`
+    for what is out of
     range, for a file that is there and for a directory without a run, `MachineError` where nothing can be
     drawn.
     """
@@ -70,6 +72,10 @@ def render(
     keys = evaluation_keys(experiment.config, episodes)
     table, (states, obs) = evaluator(experiment, record=True)(run.agent, keys)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if env.cells is not None:
+        cells, goals = (np.asarray(env.cells(jnp.asarray(part))) for part in (obs, table.goal))
+        boards.animation(cells, goals, path)
+        return [path]
     if env.task is None:
         return _draw_points(experiment, np.asarray(obs), np.asarray(table.goal), path, every or 1)
     qpos, goals = np.asarray(states.physics.qpos), commanded(env, keys, states)
@@ -95,7 +101,7 @@ def _check_name(path: Path, env: core.Env) -> None:
 
         writer_for(path)
     elif path.suffix.lower() != ".gif":
-        raise UserError(f"out is {path}; a point maze is animated as a .gif")
+        raise UserError(f"out is {path}; {env.name} is animated as a .gif")
 
 
 def commanded(env: core.Env, keys: Key[Array, " M"], states: Any) -> np.ndarray:
@@ -191,8 +197,12 @@ def gallery(
             Image.fromarray(_start(env, width, height)).save(path)
         elif env.maze is not None:
             _draw_maze(env.maze, path, width, height)
+        elif env.cells is not None:
+            worlds = starter(env)(jax.random.split(prng.key(0), 1))
+            cells, goals = (np.asarray(env.cells(part)) for part in (core.observe(env, worlds), worlds.goal))
+            boards.start(cells[0], goals[0], path, width, height)
         else:
-            raise UserError(f"{name} has nothing to draw: neither a model nor a maze")
+            raise UserError(f"{name} has nothing to draw: neither a model, nor a maze, nor a grid")
         written.append(path)
     return written
 

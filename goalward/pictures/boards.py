@@ -1,0 +1,97 @@
+"""Pictures of boxes on a grid: where they lie, where they are to lie, and who carries them."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+
+from goalward.envs.boxes import AGENT, CARRYING
+from goalward.pictures.figures import GOAL, own_settings
+
+BOX, ROBOT, LINE = "#c58b3b", "#1b6ca8", "#d4d8dd"
+MOST_FRAMES = 150
+PANEL = 2.2  # inches along a side
+STEPS_A_SECOND = 5
+
+
+class Board:
+    """One grid in a panel, which can be shown at any step."""
+
+    def __init__(self, axes: Axes, goal: np.ndarray):
+        """`goal`: what cells should hold, (rows, columns)."""
+        rows, columns = goal.shape
+        side = 0.42 * 72 * PANEL / max(rows, columns)  # points of half a cell, with room around the panel
+        axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), aspect="equal", xticks=[], yticks=[])
+        axes.hlines(np.arange(rows - 1) + 0.5, -0.5, columns - 0.5, color=LINE, linewidth=0.8)
+        axes.vlines(np.arange(columns - 1) + 0.5, -0.5, rows - 0.5, color=LINE, linewidth=0.8)
+        targets = _places(goal % 2 == 1)
+        axes.scatter(
+            *targets.T, marker="s", s=(1.7 * side) ** 2, facecolors="none", edgecolors=GOAL, linewidths=2
+        )
+        self._boxes = _shapes(axes, "s", 1.15 * side, BOX)
+        self._robot = _shapes(axes, "o", 0.95 * side, ROBOT)
+        self._load = _shapes(axes, "s", 0.5 * side, BOX)
+        self._axes = axes
+
+    def show(self, cells: np.ndarray, title: str) -> list[PathCollection]:
+        """Draw what cells hold, (rows, columns)."""
+        self._boxes.set_offsets(_places(cells % 2 == 1))
+        self._robot.set_offsets(_places(cells >= AGENT))
+        self._load.set_offsets(_places(cells >= CARRYING))
+        self._axes.set_title(title, fontsize="small")
+        return [self._boxes, self._robot, self._load]
+
+
+def _shapes(axes: Axes, marker: str, side: float, colour: str) -> PathCollection:
+    return axes.scatter(
+        [], [], marker=marker, s=side**2, c=colour, edgecolors="black", linewidths=0.8, zorder=3
+    )
+
+
+def _places(chosen: np.ndarray) -> np.ndarray:
+    """(x, y) of the cells that are chosen, (number, 2)."""
+    return np.argwhere(chosen)[:, ::-1].astype(float)
+
+
+@own_settings()
+def animation(cells: np.ndarray, goals: np.ndarray, path: Path) -> None:
+    """Write a GIF of episodes side by side, to the last step in which one of them changes.
+
+    `cells` (K, M, rows, columns), `goals` (M, rows, columns).
+    """
+    number = goals.shape[0]
+    columns = int(np.ceil(np.sqrt(number)))
+    rows = -(-number // columns)
+    figure = Figure(figsize=(PANEL * columns, (PANEL + 0.2) * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for empty in panels[number:]:
+        empty.set_axis_off()
+    boards = [Board(axes, goal) for axes, goal in zip(panels, goals, strict=False)]
+    shown = cells[: _end(cells)][:MOST_FRAMES]
+
+    def draw(frame: int) -> list[PathCollection]:
+        parts = []
+        for board, now, goal in zip(boards, shown[frame], goals, strict=True):
+            out = int(np.sum((goal % 2 == 1) & (now % 2 == 0)))
+            parts += board.show(now, f"step {frame + 1}: " + (f"{out} to bring" if out else "done"))
+        return parts
+
+    film = FuncAnimation(figure, draw, frames=len(shown), blit=False)
+    film.save(path, PillowWriter(fps=STEPS_A_SECOND), dpi=80)
+
+
+def _end(cells: np.ndarray) -> int:
+    """Frames until a second after the last box was moved."""
+    moved = np.flatnonzero((cells[1:] % 2 != cells[:-1] % 2).any(axis=(1, 2, 3)))
+    return min(len(cells), int(moved[-1]) + 2 + STEPS_A_SECOND) if len(moved) else len(cells)
+
+
+@own_settings()
+def start(cells: np.ndarray, goal: np.ndarray, path: Path, width: int, height: int) -> None:
+    """Draw one grid and where its boxes are to lie, both (rows, columns)."""
+    figure = Figure(figsize=(width / 100, height / 100), layout="constrained")
+    Board(figure.subplots(), goal).show(cells, "")
+    figure.savefig(path, dpi=100)
