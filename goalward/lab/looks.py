@@ -20,7 +20,7 @@ from goalward.errors import UserError
 from goalward.lab import folder as folders
 from goalward.lab.axes import Trial
 from goalward.lab.study import Part, Study
-from goalward.pictures import embedding, figures, maps
+from goalward.pictures import carrying, embedding, figures, maps
 from goalward.train import Experiment, build, other_version, restore
 
 FORMAT = 1  # raised whenever something below is computed in another way
@@ -29,9 +29,11 @@ MEASURES = {
     ("distance_rank", "walking"): "walking",
     ("distance_rank", "straight"): "straight",
     ("effective_rank", None): "effective_rank",
+    ("steps_rank", None): "steps",
 }
 FIGURES = {"distance_maps": ("map", "map_ranks"), "embedding": ("way", "arrived", "effective_rank")}
 DISTANCES, WAYS = ("walking", "straight", "map", "map_ranks"), ("effective_rank", "way", "arrived")
+STEPS = ("steps",)
 
 Look = dict[str, np.ndarray]
 
@@ -53,7 +55,7 @@ def look(
 ) -> tuple[dict[str, Look], dict[str, str]]:
     """What the latest checkpoints of runs say, by trial, and why some say nothing.
 
-    `names` are of `DISTANCES` and `WAYS`. `tell` hears of each checkpoint that has to be loaded.
+    `names` are of `DISTANCES`, `WAYS` and `STEPS`. `tell` hears of each checkpoint that has to be loaded.
     """
     found: dict[str, Look] = {}
     refused: dict[str, str] = {}
@@ -67,7 +69,7 @@ def look(
             if not set(names) <= known.keys():
                 tell(trial.name)
                 if experiment is None or _settings(experiment.config) != _settings(trial.config):
-                    experiment = _open(trial.config)
+                    experiment = _open(trial.config, names)
                 experiment = experiment._replace(config=trial.config)
                 known |= _see(experiment, folders.run_directory(folder, trial.name), saved, names)
                 _keep(folders.look(folder, trial.name), key, known)
@@ -107,10 +109,16 @@ def _keep(path: Path, key: str, found: Look) -> None:
         files.replace(path, data.getvalue())
 
 
-def _open(config: TrainConfig) -> Experiment:
+def _open(config: TrainConfig, names: Sequence[str]) -> Experiment:
     experiment = build(config)
-    if experiment.eval_env.maze is None or experiment.eval_env.task is not None:
-        raise UserError(f"{experiment.eval_env.name} is no point maze; only of these are checkpoints looked at")
+    env = experiment.eval_env
+    for of_kind, there, kind in (
+        ((*DISTANCES, *WAYS), env.maze is not None and env.task is None, "point maze"),
+        (STEPS, env.cells is not None, "grid with boxes"),
+    ):
+        asked = [name for name in names if name in of_kind]
+        if asked and not there:
+            raise UserError(f"{env.name} is no {kind}, so its checkpoints have no {' and no '.join(asked)}")
     return experiment
 
 
@@ -126,6 +134,8 @@ def _see(experiment: Experiment, directory: Path, saved: checkpoint.Saved, names
         found |= distances(experiment._replace(env=experiment.eval_env), agent)
     if set(names) & set(WAYS):
         found |= ways(experiment, agent)
+    if set(names) & set(STEPS):
+        found["steps"] = np.array(carrying.steps_rank(experiment, agent))
     return found
 
 

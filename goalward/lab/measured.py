@@ -54,6 +54,11 @@ def described(part: Part) -> str:
             other = AGAINST[options["against"]]
             what = f"rank correlation with {other} of the learned distance to a goal, from all over the maze"
             return f"{what}; mean over all goals of evaluations"
+        case "steps_rank":
+            return (
+                "rank correlation with the fewest steps that are left of the learned distance, "
+                "over random states of a grid; mean over goals of evaluations"
+            )
         case "effective_rank":
             return "effective rank (participation ratio) of the representations along a way to a goal"
         case _:
@@ -62,7 +67,11 @@ def described(part: Part) -> str:
 
 def unit(part: Part) -> str:
     """What a score is in, in words."""
-    of_checkpoints = {"distance_rank": "a rank correlation", "effective_rank": "a number of dimensions"}
+    of_checkpoints = {
+        "distance_rank": "a rank correlation",
+        "steps_rank": "a rank correlation",
+        "effective_rank": "a number of dimensions",
+    }
     return of_checkpoints[part.kind] if part.kind in of_checkpoints else UNITS[part.options["metric"]]
 
 

@@ -31,6 +31,7 @@ MEASURES: dict[str, dict[str, Any]] = {
     "area": {"metric": ..., "clock": "updates"},
     "distance_rank": {"against": "walking"},
     "effective_rank": {},
+    "steps_rank": {},
 }
 FIGURES: dict[str, dict[str, Any]] = {
     "curves": {"metric": ..., "by": ..., "clock": "updates"},
