@@ -13,9 +13,10 @@ from jaxtyping import Array, PRNGKeyArray
 
 from goalward import agents, machine, reach, replay, train
 from goalward.agents.core import architectures
-from goalward.config import SRLConfig, TrainConfig
+from goalward.config import DiscreteCRLConfig, SRLConfig, TrainConfig
 from goalward.errors import UserError
 from goalward.networks import Architecture
+from goalward.types import EnvSpec
 
 # Of the memory that is free, what a run may take: the rest is for checkpoints being written, and for others.
 USABLE = 0.9
@@ -111,15 +112,18 @@ def most_memory(experiment: train.Experiment) -> Memory:
     memory, config = state_memory(experiment), experiment.config
     collected = memory.replay // config.buffer_rows * config.steps_per_iteration
     # Of a collector and a learner XLA keeps what both need at a time; `weights` are those of both.
-    others = sum(most_activations(half, 0) for half in agents.halves(config)[1:])
-    activations = most_activations(agents.halves(config)[0], memory.weights) + others
-    if experiment.agent.relabel.window is not None:  # what rows achieved is laid out for searches, and copied
+    spec, relabel = experiment.env.spec, experiment.agent.relabel
+    others = sum(most_activations(half, 0, spec) for half in agents.halves(config)[1:])
+    activations = most_activations(agents.halves(config)[0], memory.weights, spec) + others
+    if relabel.per_episode > 1:  # where each row's episode begins, and what that is found by
+        activations += 5 * 4 * config.num_envs * config.buffer_rows
+    if relabel.window is not None:  # what rows achieved is laid out for searches, and copied
         rows = config.num_envs * (config.buffer_rows + reach.SLAB)
-        activations += 3 * 4 * rows * experiment.env.spec.goal_dim
+        activations += 3 * 4 * rows * spec.goal_dim
     return memory._replace(activations=activations + 2 * collected)
 
 
-def most_activations(config: TrainConfig, weights: int) -> int:
+def most_activations(config: TrainConfig, weights: int, spec: EnvSpec) -> int:
     """Bytes that an update needs at most besides the state of a run, whose weights take so many.
 
     Two trunks are differentiated at a time: both encoders, or the actor and φ; with them the head of a critic
@@ -139,7 +143,15 @@ def most_activations(config: TrainConfig, weights: int) -> int:
     if isinstance(config.agent, SRLConfig):
         trunks += kept(critic) + 8 * row * config.agent.bins
     acting = 4 * max(config.num_envs, config.eval_episodes) * 8 * actor.width
-    return round(6.5 * weights) + trunks + 16 * row * block + 8 * row * config.batch_size + acting
+    pairs = 8 * row * config.batch_size
+    if isinstance(config.agent, DiscreteCRLConfig):  # each critic for itself, with a head for each choice
+        agent, seen = config.agent, spec.sight or spec
+        heads = 4 * row * agent.repr_dim * spec.action_dim
+        trunks = agent.critics * (2 * kept(critic) + heads)
+        pairs *= agent.critics
+        most = max(config.num_envs, config.eval_episodes, config.batch_size)
+        acting += 4 * most * (agent.repr_dim * spec.action_dim + 3 * (seen.obs_dim + seen.goal_dim))
+    return round(6.5 * weights) + trunks + 16 * row * block + pairs + acting
 
 
 def parameters(agent: Any) -> dict[str, int]:

@@ -9,9 +9,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array
 from numpy.typing import ArrayLike
 
-from goalward import checkpoint, envs, prng, runs
+from goalward import checkpoint, envs, runs
 from goalward.errors import UserError
 from goalward.evaluate import most_episodes, summarise
 from goalward.limits import check_number
@@ -23,6 +24,7 @@ from goalward.train import (
     check_alike,
     evaluation_keys,
     evaluator,
+    exploiter,
     other_version,
     restore,
 )
@@ -93,9 +95,12 @@ class Policy:
 def load_policy(directory: str | Path, *, best: bool = False) -> Policy:
     """Load the latest policy of a run directory, or the best one. Raises `UserError` if it has none."""
     experiment, run = load_run(directory, best=best)
-    exploit = jax.jit(partial(experiment.agent.exploit, run.agent))
-    keys = (jax.random.fold_in(prng.key(experiment.config.seed), call) for call in itertools.count())
-    return Policy(experiment.env.spec, lambda obs, goal: exploit(obs, goal, next(keys)), experiment.agent.chunk)
+    calls, exploit = itertools.count(), jax.jit(partial(exploiter(experiment), run.agent))
+
+    def act(obs: Any, goal: Any) -> Array:
+        return exploit(obs, goal, np.uint32(next(calls)))
+
+    return Policy(experiment.env.spec, act, experiment.agent.chunk)
 
 
 def load_run(directory: str | Path, *, best: bool = False) -> tuple[Experiment, Run]:

@@ -219,8 +219,9 @@ def print_envs(rows: list[dict[str, Any]]) -> None:
         table.add_row(row["name"], *sizes, row["task"])
     console = new_console()
     console.print(table)
-    console.print("obs, goal, action: numbers in each; steps: of an episode")
+    console.print("obs, goal, action: numbers in each (of boxes: choices); steps: of an episode")
     console.print("and {point,ant}_<u…u5>_maze_gen_1f2f…: starts and goals 1, 2, … cells apart")
+    console.print("and boxes_<rows>x<columns>_<boxes>[_test] of any size; _test: no box is in place")
     console.print("settings (--env-settings NAME=VALUE …), with their defaults:")
     kinds: dict[str, list[str]] = {}
     for row in rows:

@@ -21,7 +21,7 @@ from goalward.errors import DivergedError, UserError
 from goalward.evaluate import Episodes, Evaluation, episode_runner, most_episodes, summarise
 from goalward.limits import check_number
 from goalward.profile import Profiler, Untraced
-from goalward.rollout import Pending, collector, compiled, nothing_pending, starter
+from goalward.rollout import Act, Pending, collector, compiled, nothing_pending, starter
 from goalward.types import Batch, EnvSpec, Metrics, Trajectory
 
 # Keys of evaluations, and of what else looks on, are streams of their own: training draws none of them.
@@ -75,13 +75,25 @@ def build(config: TrainConfig) -> Experiment:
 
 
 def check_alike(env: core.Env, other: core.Env, role: str) -> None:
-    """Raise `UserError` if an agent of `env` cannot act in `other`, for its sizes or its walls."""
+    """Raise `UserError` if an agent of `env` cannot act in `other`, for its sizes, its walls or its cells."""
     for size in ("obs_dim", "action_dim", "goal_dim"):
         ours, theirs = getattr(env.spec, size), getattr(other.spec, size)
         if ours != theirs:
             raise UserError(f"{role} {other.name} has {size} {theirs}, {env.name} has {ours}; name one like it")
+    shapes = [_shape_of_cells(one) for one in (env, other)]
+    if env.spec.discrete != other.spec.discrete or shapes[0] != shapes[1]:
+        raise UserError(
+            f"{role} {other.name} has other actions or another grid than {env.name}; name one like it"
+        )
     if env.maze and other.maze and not np.array_equal(env.maze.walls, other.maze.walls):
         raise UserError(f"{role} {other.name} has another maze than {env.name}; name one like it")
+
+
+def _shape_of_cells(env: core.Env) -> tuple[int, ...] | None:
+    """Of a grid."""
+    if env.cells is None:
+        return None
+    return jax.eval_shape(env.cells, jax.ShapeDtypeStruct((env.spec.obs_dim,), jnp.float32)).shape
 
 
 def with_rows(config: TrainConfig, spec: EnvSpec) -> TrainConfig:
@@ -225,17 +237,22 @@ def inspect(metrics: Metrics) -> tuple[Metrics, Array]:
 def evaluator(
     experiment: Experiment, *, record: bool = False
 ) -> Callable[[Any, Key[Array, " M"]], tuple[Episodes, Any]]:
-    """Make the function of (agent, keys (M,)) that runs one greedy episode per key, for evaluation.
+    """Make the function of (agent, keys (M,)) that runs one episode per key, as evaluations do.
 
     With `record` it also gives states and observations after each step, leaves (K, M, …).
     """
     env, chunk = experiment.eval_env, experiment.agent.chunk
+    return compiled(env, episode_runner(env, exploiter(experiment), record=record, chunk=chunk))
+
+
+def exploiter(experiment: Experiment) -> Act:
+    """Make the function of (agent, obs (N, D), goal (N, G), number of the step) by which evaluations act."""
     root = jax.random.fold_in(prng.key(experiment.config.seed), EXPLOIT_STREAM)
 
     def act(agent: Any, obs: Array, goal: Array, t: Array) -> Array:
         return experiment.agent.exploit(agent, obs, goal, jax.random.fold_in(root, t))
 
-    return compiled(env, episode_runner(env, act, record=record, chunk=chunk))
+    return act
 
 
 def chance_level(experiment: Experiment) -> Callable[[Key[Array, " M"]], dict[str, float]]:

@@ -61,7 +61,7 @@ class Sight(NamedTuple):
     """What networks are given in place of observations and goals, and how many numbers that is."""
 
     obs: Callable[[Float[Array, "*n D"]], Float[Array, "*n D_seen"]]
-    goal: Callable[[Float[Array, "*n G"]], Float[Array, "*n G_seen"]]
+    goal: Callable[[Float[Array, "*n G"]], Float[Array, "*n G_seen"]] | None  # None: goals as they are
     obs_dim: int
     goal_dim: int
 

@@ -41,7 +41,9 @@ CONFIGS = {
         actor_average=0.9,
     ),
     "chrono_in_chunks": ChronoConfig(**RATES, window=WINDOW, bins=6, occupancy_bins=4, normalise_inputs=True),
-    "discrete_crl": DiscreteCRLConfig(repr_dim=8, critic_lr=2e-3, temperature_lr=5e-3, samples_per_episode=2),
+    "discrete_crl": DiscreteCRLConfig(
+        repr_dim=8, critic_lr=2e-3, temperature_lr=5e-3, target_entropy=0.5, samples_per_episode=2
+    ),
 }
 CHOOSES = {"discrete_crl"}  # among as many actions as others give numbers
 ALL = pytest.mark.parametrize("name", CONFIGS)

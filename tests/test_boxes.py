@@ -1,6 +1,7 @@
 """Boxes on a grid, against a plain simulation of the rules."""
 
 import functools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,10 @@ import toy
 from PIL import Image
 
 import goalward
-from goalward import envs
+from goalward import envs, train
 from goalward.envs import boxes, core
 from goalward.errors import UserError
-from goalward.pictures import render
+from goalward.pictures import boards, render
 from goalward.rollout import starter
 
 EPISODE, WORLDS = 30, 128
@@ -155,9 +156,9 @@ def test_networks_are_given_one_hot_codes_or_the_codes(name):
     ("name", "settings", "words"),
     [
         ("boxes_2x2_3", {}, ["needs 5 cells", "but has 4"]),
-        ("boxes_4x4_1", {}, ["boxes 1", "on_target 1"]),
-        ("boxes_4x4_0", {}, ["boxes 0"]),
-        ("boxes_0x4_1", {"on_target": 0}, ["0 cells", "1 … 400"]),
+        ("boxes_4x4_1", {}, ["1 boxes", "on_target 1", "use --env-settings on_target=0"]),
+        ("boxes_4x4_0", {}, ["unknown environment"]),
+        ("boxes_04x4_1", {}, ["unknown environment"]),
         ("boxes_99x99_3", {}, ["9801 cells"]),
         ("boxes_4x4", {}, ["unknown environment", "boxes_4x4_3"]),
         ("boxes_4x4_3", {"encoding": "digits"}, ["'digits'", "one_hot, numbers"]),
@@ -209,3 +210,23 @@ def test_a_loaded_policy_chooses_and_a_run_is_animated(toy_run, tmp_path):
     with Image.open(pictures[0]) as image:
         assert image.size == (480, 360)
         assert len(image.convert("RGB").getcolors(100_000)) > 4
+
+
+def test_a_long_episode_is_thinned_and_not_cut(tmp_path):
+    """The last frame is the end; of a short one every step is shown, and `every` is heeded."""
+    cells = np.zeros((400, 1, 2, 2), int)
+    cells[:, 0, 0, 0] = boxes.AGENT + np.arange(400) % 2
+    goal = np.zeros((1, 2, 2), int)
+    for steps, every, frames in ((400, None, 134), (100, None, 100), (100, 7, 15)):
+        boards.animation(cells[:steps], goal, tmp_path / "a.gif", every)
+        with Image.open(tmp_path / "a.gif") as image:
+            assert image.n_frames == frames
+
+
+def test_grids_of_other_shapes_are_not_alike():
+    """They have as many cells, boxes and actions."""
+    config = toy_config()
+    for other, settings in (("boxes_4x9_3", {}), ("boxes_9x4_3", {})):
+        with pytest.raises(UserError, match="another grid"):
+            train.build(replace(config, env="boxes_6x6_3", eval_env=other, env_settings=settings))
+    train.build(replace(config, env="boxes_6x6_3", eval_env="boxes_6x6_3_test"))

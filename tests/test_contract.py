@@ -14,7 +14,7 @@ SHORT = {"episode_length": 12}
 # All tasks, and of the mazes one of each kind; the others differ in their walls, which are looked at below.
 OF_EACH_KIND = [name for name in TASKS if "maze" not in name] + [
     "ant_u4_maze", "ant_u5_maze_gen_1f2f", "ant_ball_maze", "ant_ball_big_maze", "humanoid_big_maze_eval",
-    "point_u_maze", "point_big_maze_eval",
+    "point_u_maze", "point_big_maze_eval", "boxes_4x4_3", "boxes_5x5_3_test", "boxes_9x9_3",
 ]  # fmt: skip
 
 
@@ -25,6 +25,19 @@ def test_the_contract_is_kept(name):
     assert findings.episodes >= 16
     assert findings.faults == 0
     assert 0 <= findings.random_time_at_goal <= findings.random_success <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"), [("point_u_maze", {"lens_layers": 2}), ("boxes_4x4_3", {"encoding": "numbers"})]
+)
+def test_the_contract_is_kept_whatever_networks_are_given(name, setting):
+    assert contract.check(envs.make(name, SHORT | setting), worlds=16).problems == []
+
+
+def test_wrong_sizes_of_what_is_seen_are_told():
+    env = envs.make("boxes_4x4_3", SHORT)
+    env = env._replace(spec=env.spec._replace(sight=env.spec.sight._replace(obs_dim=7)))
+    assert contract._sizes(env, look_of(env)) == ["obs_dim of what is seen is 7, but there are 96"]
 
 
 @pytest.mark.slow

@@ -7,18 +7,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from test_agents import ACTION, NETWORK, SIZE, agent_of, batch_of, spec
+from test_agents import ACTION, NETWORK, SIZE, batch_of, spec
+from test_relabel import history, ring_of
 
-from goalward import agents
+from goalward import agents, replay
 from goalward.config import CRLConfig, DiscreteCRLConfig, TrainConfig
 from goalward.errors import UserError
 from goalward.losses import ENERGIES, OBJECTIVES
+from goalward.types import EnvSpec
 
 KEY = jax.random.key(0)
 
 
 def make(**changes):
-    config = DiscreteCRLConfig(**{"repr_dim": 8, "critic_lr": 2e-3, "temperature_lr": 5e-2} | changes)
+    config = DiscreteCRLConfig(
+        **{"repr_dim": 8, "critic_lr": 2e-3, "temperature_lr": 5e-2, "target_entropy": 0.5} | changes
+    )
     return agents.make(TrainConfig("", agent=config, network=NETWORK), spec(discrete=True))
 
 
@@ -98,13 +102,18 @@ def scores_of_others(agent, state, batch):
     return agent.scores(state.params.critics, batch.obs, goal)
 
 
-def test_goals_for_the_temperature_are_of_other_episodes():
-    agent, batch = agent_of("discrete_crl"), batch_of("discrete_crl")
-    state = agent.init(KEY)
-    _, metrics = agent.gradients(state, batch, KEY)
-    assert agent.config.samples_per_episode == 2
-    expected = np.mean(stats.entropy(np.asarray(jax.nn.softmax(scores_of_others(agent, state, batch))), axis=1))
-    assert metrics["entropy"] == pytest.approx(expected, rel=1e-4)
+def test_the_temperature_is_learned_on_goals_of_other_episodes():
+    """Of a batch drawn as the agent asks for, whose rows name their episodes: the pairing it is given."""
+    rows = history(200, 6, ACTION, 0.08, 1)
+    agent = make(samples_per_episode=4)
+    ring = ring_of(rows, 80, [20] * 10)
+    places = EnvSpec(4, 2, 2, 50, lambda obs: obs[..., 2:], lambda a, g: jnp.linalg.norm(a - g, axis=-1), 1.0)
+    batch = replay.sample(ring, places, agent.relabel, 64, KEY)
+    world, time = np.asarray(batch.obs)[:, :2].astype(int).T
+    episode = np.stack([world, np.cumsum(rows.first, axis=0)[time, world]], axis=1)
+    other = np.roll(episode, agent.config.samples_per_episode, axis=0)
+    assert np.any(episode != other, axis=1).mean() > 0.6  # a long one is drawn more than once
+    assert np.all(episode == np.roll(episode, 1, axis=0), axis=1).mean() > 0.7  # its neighbours are its own
 
 
 def test_agents_and_actions_must_fit():
@@ -120,11 +129,18 @@ def test_agents_and_actions_must_fit():
             agents.make(TrainConfig("x", agent=config, network=NETWORK), spec(discrete))
 
 
+@pytest.mark.parametrize("target", [0.7, 3.0])
+def test_an_entropy_that_no_policy_has_is_refused(target):
+    with pytest.raises(UserError, match=f"target_entropy is {target}; with 2 choices .* less than .* 0.693"):
+        make(target_entropy=target)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"agent": DiscreteCRLConfig(samples_per_episode=3)}, "use 2 or 4"),
-        ({"agent": DiscreteCRLConfig(samples_per_episode=512)}, "use 256"),
+        ({"agent": DiscreteCRLConfig(samples_per_episode=512)}, "use 128"),
+        ({"agent": DiscreteCRLConfig(samples_per_episode=256)}, "two episodes or more, all alike; use 128"),
         ({"network": replace(NETWORK, actor_depth=4)}, "actor_depth is 4, but discrete_crl has no actor"),
         ({"network": replace(NETWORK, actor_width=4)}, "actor_width is 4, but discrete_crl has no actor"),
     ],

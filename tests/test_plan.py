@@ -126,6 +126,23 @@ SHAPES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
+    ("env", "agent", "sizes", "width"),
+    [
+        ("boxes_5x5_3", {"critics": 8}, {"batch_size": 1024}, 32),
+        ("boxes_4x4_3", {"samples_per_episode": 4}, {"num_envs": 64, "buffer_rows": 20_000}, 16),
+        ("boxes_20x20_5", {}, {"batch_size": 1024}, 16),
+        ("boxes_5x5_3", {}, {"batch_size": 256}, 256),
+    ],
+)
+def test_the_estimate_holds_for_choices(env, agent, sizes, width):
+    network = {"depth": 4, "block_size": 4, "width": width}
+    agent, sizes = {"name": "discrete_crl"} | agent, {"buffer_rows": 300, "total_env_steps": 6_400} | sizes
+    needed, estimated = needs(toy.config(env=env, network=network, agent=agent, steps_per_goal=None, **sizes))
+    assert needed <= estimated <= 3 * needed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
     ("agent", "network", "batch"),
     [
         ({"name": "srl", "bins": 1000, "window": 1000}, {"depth": 4, "width": 64, "block_size": 4}, 256),

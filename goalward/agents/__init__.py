@@ -1,5 +1,6 @@
 """Learning methods: one a file, each a frozen dataclass with the methods of `core.Agent`, in that order."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -50,12 +51,25 @@ def make(config: TrainConfig, spec: EnvSpec) -> Agent:
 
 def _alone(config: TrainConfig, spec: EnvSpec) -> Agent:
     """Build an agent that collects for itself."""
+    if isinstance(config.agent, DiscreteCRLConfig) and config.agent.target_entropy >= math.log(spec.action_dim):
+        raise UserError(
+            f"target_entropy is {config.agent.target_entropy}; with {spec.action_dim} choices it must be less "
+            f"than their logarithm, {math.log(spec.action_dim):.3f}"
+        )
     if spec.sight is not None:
-        given = spec._replace(obs_dim=spec.sight.obs_dim, goal_dim=spec.sight.goal_dim, sight=None)
-        return Seeing(_alone(config, given), spec.sight)
+        sight = spec.sight
+        given = spec._replace(obs_dim=sight.obs_dim, goal_dim=sight.goal_dim, sight=None)
+        if sight.goal is not None:  # distances are of goals as they are
+            given = given._replace(distance=_no_distance)
+        return Seeing(_alone(config, given), sight)
     actor, critic = architectures(config.network)
     of_networks = {"critic": critic} if spec.discrete else {"actor": actor, "critic": critic}
     return AGENTS[type(config.agent)](config.agent, spec, **of_networks)
+
+
+def _no_distance(achieved: Any, goal: Any) -> Any:
+    del achieved, goal
+    raise UserError("this agent compares goals, and cannot where networks are given something else for them")
 
 
 def halves(config: TrainConfig) -> list[TrainConfig]:

@@ -56,7 +56,7 @@ class Pair:
         return self.collector.act(state.collector, obs, goal, key)
 
     def exploit(self, state: State, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
-        """Act as the learner, without noise."""
+        """Act as the learner does in evaluations."""
         return self.learner.exploit(state.learner, obs, goal, _of_learner(key))
 
     def embed(self, state: State, obs: Array, goal: Array) -> Array:

@@ -9,7 +9,7 @@ from goalward.limits import INT32
 
 RANGES: dict[str, tuple[float | int, float | int]] = {
     "discount": DISCOUNTS, "repr_dim": (1, INT32), "logsumexp_penalty": (0.0, 1e6), "critics": (1, 16),
-    "samples_per_episode": (1, 65_536), "target_entropy": (0.0, 1e6), "critic_lr": LR, "temperature_lr": LR,
+    "samples_per_episode": (1, 65_536), "target_entropy": (1e-3, 1e6), "critic_lr": LR, "temperature_lr": LR,
 }  # fmt: skip
 
 
@@ -35,7 +35,7 @@ class DiscreteCRLConfig(AgentConfig):
     """Samples of a batch that come from one episode of one world: each is then told apart from others of its
     own episode too, not only from those of other worlds."""
     target_entropy: float = 1.1
-    """Entropy, in nats, that the temperature T holds the policy softmax(f / T) to."""
+    """Mean entropy, in nats, that the temperature T holds the policy softmax(f / T) to."""
     evaluation: Literal["sample", "greedy"] = "sample"
     """Evaluations, and policies that are loaded, draw from softmax(f / T), or take the best choice."""
     critic_lr: float = 3e-4

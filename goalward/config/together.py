@@ -44,16 +44,16 @@ def _check_critic_alone(agent: DiscreteCRLConfig, config: TrainConfig) -> None:
             raise UserError(
                 f"{name} is {getattr(config.network, name)}, but discrete_crl has no actor; leave it out"
             )
-    if config.batch_size % agent.samples_per_episode:
+    if config.batch_size % agent.samples_per_episode or config.batch_size == agent.samples_per_episode:
         raise UserError(
-            f"samples_per_episode is {agent.samples_per_episode}, which does not divide batch_size "
-            f"{config.batch_size}; use {' or '.join(map(str, _divisors_near(config.batch_size, agent)))}"
+            f"samples_per_episode is {agent.samples_per_episode}, but a batch of {config.batch_size} must be "
+            f"of two episodes or more, all alike; use {' or '.join(map(str, _divisors_near(config, agent)))}"
         )
 
 
-def _divisors_near(size: int, agent: DiscreteCRLConfig) -> list[int]:
-    """The divisors of a size next below and next above the samples of an episode."""
-    divisors = [number for number in range(1, size + 1) if size % number == 0]
+def _divisors_near(config: TrainConfig, agent: DiscreteCRLConfig) -> list[int]:
+    """The divisors of the batch next below and next above the samples of an episode."""
+    divisors = [number for number in range(1, config.batch_size) if config.batch_size % number == 0]
     below = [number for number in divisors if number < agent.samples_per_episode]
     return [*below[-1:], *[number for number in divisors if number > agent.samples_per_episode][:1]]
 

@@ -1,7 +1,7 @@
 """Boxes on a grid, carried one at a time to an arrangement that is commanded, in pure JAX.
 
 The rules are those of arXiv 2510.21995. In training some boxes start on their targets: to carry all of them,
-which the split `…_test` commands, is then never asked for in training.
+which the split `…_test` commands, is then not what any episode starts with.
 """
 
 import re
@@ -23,9 +23,10 @@ CODES = 6
 ACTIONS = ("up", "down", "left", "right", "pick up", "put down")
 PICK, PUT = 4, 5
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1), (0, 0), (0, 0))
-NAME = re.compile(r"boxes_(\d{1,2})x(\d{1,2})_(\d{1,3})(_test)?")
+NAME = re.compile(r"boxes_([1-9]\d?)x([1-9]\d?)_([1-9]\d{0,2})(_test)?")
 # Those that are listed; any other of the kind is known too.
 NAMES = [f"boxes_{sizes}{split}" for sizes in ("4x4_3", "5x5_3", "6x6_4") for split in ("", "_test")]
+ALL_SEEN = 36  # cells, all of which random actions change within some episodes
 ENCODINGS = ("one_hot", "numbers")
 MOST_CELLS = 400
 
@@ -113,7 +114,8 @@ def make(name: str, settings: BoxesSettings) -> Env:
     def cells(obs: Array) -> Array:
         return jnp.round(obs).astype(jnp.int32).reshape(*obs.shape[:-1], rows, columns)
 
-    return Env(name, spec, reset, step, observe, _never, cells=cells)
+    constant = tuple(range(numbers)) if numbers > ALL_SEEN else ()
+    return Env(name, spec, reset, step, observe, _never, cells=cells, constant=constant)
 
 
 def _sizes(name: str, settings: BoxesSettings) -> tuple[int, int, int, int]:
@@ -123,11 +125,12 @@ def _sizes(name: str, settings: BoxesSettings) -> tuple[int, int, int, int]:
         raise UserError(f"{name} is no grid with boxes; they are named as boxes_5x5_3: rows, columns, boxes")
     rows, columns, boxes = (int(found[i]) for i in (1, 2, 3))
     on_target = 0 if found[4] else settings.on_target
-    if not 1 <= rows * columns <= MOST_CELLS:
-        raise UserError(f"{name} has {rows * columns} cells; it must have 1 … {MOST_CELLS}")
-    if boxes < 1 or on_target >= boxes:
+    if rows * columns > MOST_CELLS:
+        raise UserError(f"{name} has {rows * columns} cells; it must have at most {MOST_CELLS}")
+    if on_target >= boxes:
         raise UserError(
-            f"{name} has boxes {boxes}, of which on_target {on_target} start in place; at least one must not"
+            f"{name} has {boxes} boxes, of which on_target {on_target} start in place; at least one must not: "
+            f"use --env-settings on_target={boxes - 1}, or less"
         )
     if 2 * boxes - on_target > rows * columns:
         raise UserError(

@@ -53,7 +53,7 @@ class Env(NamedTuple):
     # Of a grid: observations or goals (…, D) -> what its cells hold (…, rows, columns), for pictures.
     cells: Callable[[Array], Array] | None = None
     task: Any = None  # what pictures are made from, where there is an engine
-    constant: tuple[int, ...] = ()  # elements of the observation that random actions seldom or never change
+    constant: tuple[int, ...] = ()  # of the observation, what random actions seldom or never change
     version: int = 1
 
 

@@ -102,9 +102,8 @@ def make(name: str, settings: PointSettings) -> Env:
         threshold=settings.goal_threshold,
     )
     if settings.lens_layers:
-        spec = spec._replace(
-            sight=Sight(lens(spec.obs_dim, settings.lens_layers), lambda goal: goal, LENS_WIDTH, spec.goal_dim)
-        )
+        see = lens(spec.obs_dim, settings.lens_layers)
+        spec = spec._replace(sight=Sight(see, None, LENS_WIDTH, spec.goal_dim))
     to_maze_cells = partial(to_cells, maze)
     return Env(name, spec, reset, step, observe, lambda _: jnp.zeros((), bool), maze, to_maze_cells)
 

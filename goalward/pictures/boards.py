@@ -12,7 +12,7 @@ from goalward.envs.boxes import AGENT, CARRYING
 from goalward.pictures.figures import GOAL, own_settings
 
 BOX, ROBOT, LINE = "#c58b3b", "#1b6ca8", "#d4d8dd"
-MOST_FRAMES = 150
+MOST_FRAMES, MOST_BOARDS = 150, 16
 PANEL = 2.2  # inches along a side
 STEPS_A_SECOND = 5
 
@@ -57,10 +57,11 @@ def _places(chosen: np.ndarray) -> np.ndarray:
 
 
 @own_settings()
-def animation(cells: np.ndarray, goals: np.ndarray, path: Path) -> None:
-    """Write a GIF of episodes side by side, to the last step in which one of them changes.
+def animation(cells: np.ndarray, goals: np.ndarray, path: Path, every: int | None = None) -> None:
+    """Write a GIF of episodes side by side, until a second after the last box was moved.
 
-    `cells` (K, M, rows, columns), `goals` (M, rows, columns).
+    `cells` (K, M, rows, columns), `goals` (M, rows, columns). `every` is the number of steps from one frame to
+    the next, by default as few as `MOST_FRAMES` allow.
     """
     number = goals.shape[0]
     columns = int(np.ceil(np.sqrt(number)))
@@ -70,21 +71,22 @@ def animation(cells: np.ndarray, goals: np.ndarray, path: Path) -> None:
     for empty in panels[number:]:
         empty.set_axis_off()
     boards = [Board(axes, goal) for axes, goal in zip(panels, goals, strict=False)]
-    shown = cells[: _end(cells)][:MOST_FRAMES]
+    end = _end(cells)
+    steps = np.arange(0, end, every or -(-end // MOST_FRAMES))
 
     def draw(frame: int) -> list[PathCollection]:
         parts = []
-        for board, now, goal in zip(boards, shown[frame], goals, strict=True):
+        for board, now, goal in zip(boards, cells[steps[frame]], goals, strict=True):
             out = int(np.sum((goal % 2 == 1) & (now % 2 == 0)))
-            parts += board.show(now, f"step {frame + 1}: " + (f"{out} to bring" if out else "done"))
+            parts += board.show(now, f"step {steps[frame] + 1}: " + (f"{out} to bring" if out else "done"))
         return parts
 
-    film = FuncAnimation(figure, draw, frames=len(shown), blit=False)
+    film = FuncAnimation(figure, draw, frames=len(steps), blit=False)
     film.save(path, PillowWriter(fps=STEPS_A_SECOND), dpi=80)
 
 
 def _end(cells: np.ndarray) -> int:
-    """Frames until a second after the last box was moved."""
+    """Steps until a second after the last box was moved; all of them where none was."""
     moved = np.flatnonzero((cells[1:] % 2 != cells[:-1] % 2).any(axis=(1, 2, 3)))
     return min(len(cells), int(moved[-1]) + 2 + STEPS_A_SECOND) if len(moved) else len(cells)
 

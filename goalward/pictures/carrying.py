@@ -87,8 +87,8 @@ def _mask(has_box: np.ndarray) -> np.ndarray:
 def steps_rank(experiment: Experiment, agent: Any) -> float:
     """Spearman's rank correlation of the learned distance with the fewest steps, a mean over goals.
 
-    Goals are those of evaluations. For each, `PLACES` states are drawn evenly: hardly any of them was seen in
-    training. Raises `UserError` for a grid with too many states.
+    Goals are those of evaluations. For each, `PLACES` states are drawn, in half of which a box is carried.
+    Raises `UserError` for a grid with too many states.
     """
     env, random = experiment.eval_env, np.random.default_rng(0)
     assert env.cells is not None  # noqa: S101  # the caller has a grid

@@ -51,14 +51,13 @@ def render(
     every: int | None = None,
     force: bool = False,
 ) -> list[Path]:
-    """Show some greedy episodes of a run in one video, one after the other; the files that were written.
+    """Show some episodes of a run, as evaluated, in one video; the files that were written.
 
     Of a task with a maze there is a picture of all paths too. `every` is the number of steps from one frame to
-    the next. Point mazes and grids are drawn, all episodes at once, and know neither views nor sizes, grids no
-    `every`. In the run directory an earlier video is replaced, elsewhere only with `force`. Raises `UserError`
-    for what is out of
-    range, for a file that is there and for a directory without a run, `MachineError` where nothing can be
-    drawn.
+    the next. Point mazes and grids are drawn, all episodes at once, and know neither views nor sizes; of grids
+    there are no more than `boards.MOST_BOARDS`. In the run directory an earlier video is replaced, elsewhere
+    only with `force`. Raises `UserError` for what is out of range, for a file that is there and for a directory
+    without a run, `MachineError` where nothing can be drawn.
     """
     path = runs.picture(directory, VIDEO) if out is None else out
     if out is None:
@@ -67,14 +66,15 @@ def render(
     experiment, run = load_run(directory, best=best)
     env = experiment.eval_env
     _check_name(path, env)
-    check_number("episodes", episodes, 1, max(1, MOST_STEPS // env.spec.episode_length))
+    most = boards.MOST_BOARDS if env.cells is not None else max(1, MOST_STEPS // env.spec.episode_length)
+    check_number("episodes", episodes, 1, most)
     check_new([path, _paths(path)] if env.maze else [path], force=force or out is None)
     keys = evaluation_keys(experiment.config, episodes)
     table, (states, obs) = evaluator(experiment, record=True)(run.agent, keys)
     path.parent.mkdir(parents=True, exist_ok=True)
     if env.cells is not None:
         cells, goals = (np.asarray(env.cells(jnp.asarray(part))) for part in (obs, table.goal))
-        boards.animation(cells, goals, path)
+        boards.animation(cells, goals, path, every)
         return [path]
     if env.task is None:
         return _draw_points(experiment, np.asarray(obs), np.asarray(table.goal), path, every or 1)

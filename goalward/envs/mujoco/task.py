@@ -58,7 +58,7 @@ class Task(NamedTuple):
     control: Callable[[Physics, Array], Array] | None = None
     follow: Callable[[Physics, Array], Array] | None = None  # (physics, goal) -> goal, each step
     reads: tuple[str, ...] = ()  # fields of `Physics` besides qpos and qvel
-    constant: tuple[int, ...] = ()  # elements of the observation that random actions never change
+    constant: tuple[int, ...] = ()  # of the observation, what random actions seldom or never change
     maze: Maze | None = None
     version: int = 1  # raised whenever the same actions lead to other rows
 
