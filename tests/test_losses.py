@@ -32,6 +32,7 @@ def energy_of_two(name, phi, psi):
         "l2": lambda: -np.sqrt(((phi - psi) ** 2).sum() + DISTANCE_EPSILON),
         "sq_l2": lambda: -((phi - psi) ** 2).sum(),
         "dot": lambda: (phi * psi).sum(),
+        "scaled_dot": lambda: (phi * psi).sum() / np.sqrt(len(phi)),
         "cosine": lambda: (phi * psi).sum() / np.linalg.norm(phi) / np.linalg.norm(psi),
     }[name]()
 
