@@ -72,8 +72,7 @@ def test_successors_learn_the_u_maze(tmp_path, agent, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_two_boxes_are_brought_from_starts_that_training_has_not(tmp_path, seed):
-    line = """train boxes_3x3_2 --eval-env boxes_3x3_2_test --width 64 --total-env-steps 128000 --epochs 4
-        --samples-per-episode 8 --critic-lr 1e-3"""
+    line = "train boxes_3x3_2 --eval-env boxes_3x3_2_test --width 64 --total-env-steps 128000 --epochs 4"
     last = goalward(tmp_path, *line.split(), "--seed", str(seed))
     assert last["success_rate"] >= 0.8
     assert last["random_success_rate"] <= 0.05
