@@ -122,8 +122,8 @@ def _sizes(env: core.Env, rows: Trajectory) -> list[str]:
         "goal_dim, of what is achieved": (achieved.shape[-1], spec.goal_dim),
     }
     if spec.sight is not None:
-        see_goal = spec.sight.goal or (lambda goal: goal)
-        for name, see, given in (("obs_dim", spec.sight.obs, rows.obs), ("goal_dim", see_goal, rows.goal)):
+        ways = ("obs_dim", spec.sight.obs, rows.obs), ("goal_dim", spec.sight.see_goal, rows.goal)
+        for name, see, given in ways:
             seen = jax.eval_shape(see, jax.ShapeDtypeStruct(given.shape[-1:], jnp.float32))
             found[f"{name} of what is seen"] = (seen.shape[-1], getattr(spec.sight, name))
     return [f"{name} is {said}, but there are {is_}" for name, (is_, said) in found.items() if is_ != said]

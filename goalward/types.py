@@ -65,6 +65,10 @@ class Sight(NamedTuple):
     obs_dim: int
     goal_dim: int
 
+    def see_goal(self, goal: Float[Array, "*n G"]) -> Float[Array, "*n G_seen"]:
+        """What networks are given for goals."""
+        return goal if self.goal is None else self.goal(goal)
+
 
 class EnvSpec(NamedTuple):
     """All that an agent may know of an environment.

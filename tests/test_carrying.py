@@ -9,6 +9,7 @@ import pytest
 import toy
 
 from goalward import train
+from goalward.envs.boxes import AGENT, CARRYING
 from goalward.errors import UserError
 from goalward.pictures import carrying
 
@@ -72,7 +73,7 @@ def test_a_critic_that_knows_the_steps_has_rank_one_and_one_that_knows_nothing_n
 
     def steps_of(obs, goal):
         codes, target = np.asarray(obs).astype(int), np.asarray(goal)[0].astype(int) % 2 == 1
-        agents, carries = codes >= carrying.AGENT, (codes >= carrying.CARRYING).any(axis=1)
+        agents, carries = codes >= AGENT, (codes >= CARRYING).any(axis=1)
         steps = grid.steps(target)[grid.index(codes % 2 == 1, agents.argmax(axis=1), carries)]
         return -np.float32(steps**2)
 

@@ -35,13 +35,7 @@ def make(config: TrainConfig, spec: EnvSpec) -> Agent:
     if type(config.agent) not in AGENTS:
         known = " or ".join(kind.__name__ for kind in AGENTS)
         raise UserError(f"agent is a {type(config.agent).__name__}; it must be a {known}")
-    if spec.discrete != (type(config.agent) in CHOOSE):
-        fitting = [name for name, kind in NAMES.items() if (kind in CHOOSE) == spec.discrete]
-        actions = f"one of {spec.action_dim} choices" if spec.discrete else f"{spec.action_dim} numbers"
-        raise UserError(
-            f"agent is {agent_name(config.agent)}, but an action in {config.env} is {actions}; "
-            f"use --agent {' or '.join(fitting)}"
-        )
+    _check_actions(config, spec)
     if config.collector_depth is None:
         return _alone(config, spec)
     check_depth(config.collector_depth, config.network.block_size, "collector_depth")
@@ -49,22 +43,36 @@ def make(config: TrainConfig, spec: EnvSpec) -> Agent:
     return Pair(make(collector, spec), make(learner, spec))
 
 
-def _alone(config: TrainConfig, spec: EnvSpec) -> Agent:
-    """Build an agent that collects for itself."""
+def _check_actions(config: TrainConfig, spec: EnvSpec) -> None:
+    """Raise `UserError` where the agent is not one for such actions."""
+    if spec.discrete != (type(config.agent) in CHOOSE):
+        fitting = [name for name, kind in NAMES.items() if (kind in CHOOSE) == spec.discrete]
+        actions = f"one of {spec.action_dim} choices" if spec.discrete else f"{spec.action_dim} numbers"
+        raise UserError(
+            f"agent is {agent_name(config.agent)}, but an action in {config.env} is {actions}; "
+            f"use --agent {' or '.join(fitting)}"
+        )
     if isinstance(config.agent, DiscreteCRLConfig) and config.agent.target_entropy >= math.log(spec.action_dim):
         raise UserError(
             f"target_entropy is {config.agent.target_entropy}; with {spec.action_dim} choices it must be less "
             f"than their logarithm, {math.log(spec.action_dim):.3f}"
         )
-    if spec.sight is not None:
-        sight = spec.sight
-        given = spec._replace(obs_dim=sight.obs_dim, goal_dim=sight.goal_dim, sight=None)
-        if sight.goal is not None:  # distances are of goals as they are
-            given = given._replace(distance=_no_distance)
-        return Seeing(_alone(config, given), sight)
+
+
+def _alone(config: TrainConfig, spec: EnvSpec) -> Agent:
+    """Build an agent that collects for itself."""
     actor, critic = architectures(config.network)
     of_networks = {"critic": critic} if spec.discrete else {"actor": actor, "critic": critic}
-    return AGENTS[type(config.agent)](config.agent, spec, **of_networks)
+    agent = AGENTS[type(config.agent)](config.agent, _seen(spec), **of_networks)
+    return agent if spec.sight is None else Seeing(agent, spec.sight)
+
+
+def _seen(spec: EnvSpec) -> EnvSpec:
+    """The same, of the sizes that networks are given."""
+    if spec.sight is None:
+        return spec
+    given = spec._replace(obs_dim=spec.sight.obs_dim, goal_dim=spec.sight.goal_dim, sight=None)
+    return given if spec.sight.goal is None else given._replace(distance=_no_distance)
 
 
 def _no_distance(achieved: Any, goal: Any) -> Any:

@@ -58,11 +58,8 @@ class Seeing:
         return self.agent.block_norms(state, self._batch(batch), key)
 
     def _seen(self, obs: Array, goal: Array) -> tuple[Array, Array]:
-        return self.sight.obs(obs), self._goal(goal)
-
-    def _goal(self, goal: Array) -> Array:
-        return goal if self.sight.goal is None else self.sight.goal(goal)
+        return self.sight.obs(obs), self.sight.see_goal(goal)
 
     def _batch(self, batch: Batch) -> Batch:
         obs, goal = self._seen(batch.obs, batch.goal)
-        return batch._replace(obs=obs, goal=goal, commanded=self._goal(batch.commanded))
+        return batch._replace(obs=obs, goal=goal, commanded=self.sight.see_goal(batch.commanded))

@@ -6,7 +6,7 @@ which the split `…_test` commands, is then not what any episode starts with.
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -91,7 +91,7 @@ def make(name: str, settings: BoxesSettings) -> Env:
         return BoxesState(boxes, agent, (state.carrying & ~puts) | picks)
 
     def distance(achieved: Array, goal: Array) -> Array:
-        here, wanted = has_box(achieved), has_box(goal)
+        here, wanted = has_box(codes(achieved)), has_box(codes(goal))
         missing, extra = (
             jnp.sum(cells, axis=-1, dtype=jnp.int32) for cells in (wanted & ~here, here & ~wanted)
         )
@@ -112,7 +112,7 @@ def make(name: str, settings: BoxesSettings) -> Env:
         spec = spec._replace(sight=Sight(one_hot, one_hot, CODES * numbers, CODES * numbers))
 
     def cells(obs: Array) -> Array:
-        return jnp.round(obs).astype(jnp.int32).reshape(*obs.shape[:-1], rows, columns)
+        return codes(obs).reshape(*obs.shape[:-1], rows, columns)
 
     constant = tuple(range(numbers)) if numbers > ALL_SEEN else ()
     return Env(name, spec, reset, step, observe, _never, cells=cells, constant=constant)
@@ -151,15 +151,19 @@ def observe(state: BoxesState) -> Float[Array, " cells"]:
     )
 
 
-def has_box(obs: Float[Array, "*n cells"]) -> Bool[Array, "*n cells"]:
-    """Which cells have a box on them: those with an odd code."""
-    return jnp.round(obs).astype(jnp.int32) % 2 == 1
+def codes(obs: Float[Array, "*n cells"]) -> Int[Array, "*n cells"]:
+    """Codes of cells, of observations or goals."""
+    return jnp.round(obs).astype(jnp.int32)
+
+
+def has_box(cells: Any) -> Any:
+    """Which cells, given their codes, have a box on them: those with an odd one."""
+    return cells % 2 == 1
 
 
 def one_hot(obs: Float[Array, "*n cells"]) -> Float[Array, "*n numbers"]:
     """Codes of cells, each as `CODES` numbers of which one is 1."""
-    codes = jax.nn.one_hot(jnp.round(obs).astype(jnp.int32), CODES)
-    return codes.reshape(*obs.shape[:-1], -1)
+    return jax.nn.one_hot(codes(obs), CODES).reshape(*obs.shape[:-1], -1)
 
 
 def _never(state: BoxesState) -> Array:

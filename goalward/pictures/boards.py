@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from goalward.envs.boxes import AGENT, CARRYING
+from goalward.envs.boxes import AGENT, CARRYING, has_box
 from goalward.pictures.figures import GOAL, own_settings
 
 BOX, ROBOT, LINE = "#c58b3b", "#1b6ca8", "#d4d8dd"
@@ -27,7 +27,7 @@ class Board:
         axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), aspect="equal", xticks=[], yticks=[])
         axes.hlines(np.arange(rows - 1) + 0.5, -0.5, columns - 0.5, color=LINE, linewidth=0.8)
         axes.vlines(np.arange(columns - 1) + 0.5, -0.5, rows - 0.5, color=LINE, linewidth=0.8)
-        targets = _places(goal % 2 == 1)
+        targets = _places(has_box(goal))
         axes.scatter(
             *targets.T, marker="s", s=(1.7 * side) ** 2, facecolors="none", edgecolors=GOAL, linewidths=2
         )
@@ -38,7 +38,7 @@ class Board:
 
     def show(self, cells: np.ndarray, title: str) -> list[PathCollection]:
         """Draw what cells hold, (rows, columns)."""
-        self._boxes.set_offsets(_places(cells % 2 == 1))
+        self._boxes.set_offsets(_places(has_box(cells)))
         self._robot.set_offsets(_places(cells >= AGENT))
         self._load.set_offsets(_places(cells >= CARRYING))
         self._axes.set_title(title, fontsize="small")
@@ -77,7 +77,7 @@ def animation(cells: np.ndarray, goals: np.ndarray, path: Path, every: int | Non
     def draw(frame: int) -> list[PathCollection]:
         parts = []
         for board, now, goal in zip(boards, cells[steps[frame]], goals, strict=True):
-            out = int(np.sum((goal % 2 == 1) & (now % 2 == 0)))
+            out = int(np.sum(has_box(goal) & ~has_box(now)))
             parts += board.show(now, f"step {steps[frame] + 1}: " + (f"{out} to bring" if out else "done"))
         return parts
 
@@ -87,7 +87,7 @@ def animation(cells: np.ndarray, goals: np.ndarray, path: Path, every: int | Non
 
 def _end(cells: np.ndarray) -> int:
     """Steps until a second after the last box was moved; all of them where none was."""
-    moved = np.flatnonzero((cells[1:] % 2 != cells[:-1] % 2).any(axis=(1, 2, 3)))
+    moved = np.flatnonzero((has_box(cells[1:]) != has_box(cells[:-1])).any(axis=(1, 2, 3)))
     return min(len(cells), int(moved[-1]) + 2 + STEPS_A_SECOND) if len(moved) else len(cells)
 
 

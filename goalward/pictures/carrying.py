@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
-from goalward.envs.boxes import AGENT, CARRYING
+from goalward.envs.boxes import BoxesState, has_box, observe
 from goalward.errors import UserError
 from goalward.evaluate import MOST_GOALS
 from goalward.pictures.maps import rank_correlation
@@ -94,15 +94,16 @@ def steps_rank(experiment: Experiment, agent: Any) -> float:
     assert env.cells is not None  # noqa: S101  # the caller has a grid
     goals = np.asarray(starter(env)(evaluation_keys(experiment.config, MOST_GOALS)).goal)
     boards = np.asarray(env.cells(jnp.asarray(goals)))
-    boxes = int((boards[0] % 2).sum())
-    grid, value = Grid(boards.shape[1], boards.shape[2], boxes), jax.jit(experiment.agent.value)
+    rows, columns = boards.shape[1:]
+    boxes = int(has_box(boards[0]).sum())
+    grid, value = Grid(rows, columns, boxes), jax.jit(experiment.agent.value)
     found = []
     for goal, board in zip(goals, boards, strict=True):
-        has_box, agents, carries = _random_states(random, grid.cells, boxes)
-        left = grid.steps(board.reshape(-1) % 2 == 1)[grid.index(has_box, agents, carries)]
-        obs = has_box.astype(np.float32)
-        obs[np.arange(PLACES), agents] += np.where(carries, CARRYING, AGENT)
-        learned = value(agent, jnp.asarray(obs), jnp.asarray(np.tile(goal, (PLACES, 1))))
+        lying, agents, carries = _random_states(random, grid.cells, boxes)
+        left = grid.steps(has_box(board.reshape(-1)))[grid.index(lying, agents, carries)]
+        places = np.stack(np.divmod(agents, columns), axis=1)
+        states = BoxesState(*map(jnp.asarray, (lying.reshape(-1, rows, columns), places, carries)))
+        learned = value(agent, jax.vmap(observe)(states), jnp.asarray(np.tile(goal, (PLACES, 1))))
         found.append(rank_correlation(-np.asarray(learned), left))
     return float(np.mean(found))
 
