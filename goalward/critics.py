@@ -1,4 +1,4 @@
-"""Critics beside CRL's own: of when a goal is reached (arXiv 2605.31273), and of actions that are choices."""
+"""Critics beside CRL's: of when a goal is reached (arXiv 2605.31273), of choices, of returns."""
 
 from typing import NamedTuple
 
@@ -81,6 +81,28 @@ class SurvivalCritic(eqx.Module):
         rank = self.time_basis.shape[1]
         now, coefficients, occupancy = jnp.split(out, [1, 1 + rank], axis=-1)
         return Prediction(now[:, 0], coefficients @ self.time_basis.T + self.time_bias[None], occupancy)
+
+
+class ValueCritic(eqx.Module):
+    """Q(s, a, g) by one trunk on all three, which knows no representation of the goal alone."""
+
+    q: Trunk
+
+    def __init__(self, obs_dim: int, action_dim: int, goal_dim: int, outputs: int, arch: Architecture,
+                 key: PRNGKeyArray):  # fmt: skip
+        self.q = Trunk(obs_dim + action_dim + goal_dim, outputs, arch, key)
+
+    def __call__(
+        self, obs: Float[Array, "B D"], action: Float[Array, "B A"], goal: Float[Array, "B G"]
+    ) -> Float[Array, "B K"]:
+        """Outputs for a batch; `values` says what they mean."""
+        return jax.vmap(self.q)(jnp.concatenate([obs, action, goal], axis=-1))
+
+    def features(
+        self, obs: Float[Array, "B D"], action: Float[Array, "B A"], goal: Float[Array, "B G"]
+    ) -> Float[Array, "B W"]:
+        """What its head is given."""
+        return jax.vmap(self.q.features)(jnp.concatenate([obs, action, goal], axis=-1))
 
 
 class ChoiceCritic(eqx.Module):

@@ -150,14 +150,18 @@ class Trunk(eqx.Module):
         self.arch = arch
 
     def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
+        return self.head(self.features(x))
+
+    def features(self, x: Float[Array, " i"]) -> Float[Array, " w"]:
+        """What the head is given, x_N."""
+
         def block(x: Array, layers: Layer) -> tuple[Array, None]:
             return self._add(x, self._branch(x, layers)), None
 
         keep = () if self.arch.remat else (KEPT,)
         policy = jax.checkpoint_policies.save_only_these_names(*keep)
         scanned = jax.checkpoint(block, policy=policy, prevent_cse=False)
-        x, _ = jax.lax.scan(scanned, self.stem(x), self.blocks, unroll=self.arch.unroll)
-        return self.head(x)
+        return jax.lax.scan(scanned, self.stem(x), self.blocks, unroll=self.arch.unroll)[0]
 
     def _branch(self, x: Float[Array, " w"], layers: Layer) -> Float[Array, " w"]:
         """layer_S(…layer_1(x)) of one block, whose layers are stacked."""
@@ -231,6 +235,10 @@ class Actor(eqx.Module):
         half_range = (LOG_STD_MAX - LOG_STD_MIN) / 2
         return mean, LOG_STD_MIN + half_range * (jnp.tanh(raw) + 1)
 
+    def features(self, obs: Float[Array, "B D"], goal: Float[Array, "B G"]) -> Float[Array, "B W"]:
+        """What its head is given."""
+        return jax.vmap(self.trunk.features)(jnp.concatenate([obs, goal], axis=-1))
+
 
 # log da/du of a = tanh(u), by which the density of an action follows from that of u.
 LOG_SLOPES: dict[str, Callable[[Array], Array]] = {
@@ -240,6 +248,20 @@ LOG_SLOPES: dict[str, Callable[[Array], Array]] = {
     # 4 σ(2u) σ(−2u), since XLA's tanh stops short of 1 by as much as matters here.
     "bounded": lambda u: jnp.log(4 * jax.nn.sigmoid(2 * u) * jax.nn.sigmoid(-2 * u) + 1e-6),
 }
+
+
+# How near to ±1 an action is taken to be, at most, where its density is asked for: u is finite there.
+LEAST_SLACK = 1e-3
+
+
+def log_density(
+    mean: Float[Array, "*b A"], log_std: Float[Array, "*b A"], action: Float[Array, "*b A"]
+) -> Float[Array, "*b"]:
+    """Log π(a) of given actions a = tanh(u), u ~ N(mean, σ²)."""
+    most = 1 - LEAST_SLACK
+    u = jnp.arctanh(jnp.clip(action, -most, most))
+    log_normal = -0.5 * (((u - mean) / jnp.exp(log_std)) ** 2 + jnp.log(2 * jnp.pi)) - log_std
+    return jnp.sum(log_normal - LOG_SLOPES["exact"](u), axis=-1)
 
 
 def sample_action(

@@ -268,5 +268,7 @@ def _flops(jaxpr: Any) -> int:
             total += 2 * equation.outvars[0].aval.size * prod(shape[axis] for axis in contracted)
         # A while loop's number of rounds is not known; its body counts once.
         rounds = equation.params["length"] if equation.primitive.name == "scan" else 1
-        total += rounds * sum(_flops(inner) for inner in core.jaxprs_in_params(equation.params))
+        inner = [_flops(each) for each in core.jaxprs_in_params(equation.params)]
+        # Of several branches each counts as taken as often as the others.
+        total += rounds * sum(inner) // (len(inner) if equation.primitive.name == "cond" else 1)
     return total

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from goalward import reach
-from goalward.types import Batch, EnvSpec, Trajectory
+from goalward.returns import Returns, returns
+from goalward.types import Batch, EnvSpec, Next, Trajectory
 
 # (u ~ U[0, 1), steps left K ≥ 1) -> steps ahead, 1 … K
 Horizon = Callable[[Float[Array, " B"], Int[Array, " B"]], Int[Array, " B"]]
@@ -28,6 +29,8 @@ class Relabel(NamedTuple):
     horizon: Horizon  # law of goals that were achieved later in the episode
     current: float = 0.0  # share of samples whose goal is what the row itself achieved
     random: float = 0.0  # share whose goal was achieved in any row of the same world that the ring holds
+    final: float = 0.0  # share whose goal is what the episode has achieved last, so far
+    commanded: float = 0.0  # share whose goal is the one that was commanded
     chunk: int = 1  # actions of a sample
     outcomes: bool = False  # whether `Batch.left` and `Batch.failed` are told
     window: int | None = None  # within so many steps the goal is searched for, and `Batch.reach` told
@@ -35,6 +38,7 @@ class Relabel(NamedTuple):
     censoring: Literal["observed", "window"] = "observed"
     # Edges 1 = e₀ < e₁ < … of bins of future steps, [eₖ, eₖ₊₁), for `Reach.near`; it needs a window.
     occupancy: tuple[int, ...] = ()
+    returns: Returns | None = None  # rewards for `Batch.next`
     per_episode: int = 1  # samples, one after the other, that are drawn from one episode
 
 
@@ -98,28 +102,46 @@ def sample(replay: Replay, spec: EnvSpec, relabel: Relabel, batch_size: int, key
 
     Needs at least `MIN_ROWS` rows in every world.
     """
-    mixed = relabel.current + relabel.random > 0.0
+    mixed = relabel.current + relabel.random + relabel.final + relabel.commanded > 0.0
     row_key, horizon_key, *kind_keys = jax.random.split(key, 4 if mixed else 2)
     time, world, left = _rows_of_episodes(replay, spec, relabel, batch_size, row_key)
     ahead = relabel.horizon(jax.random.uniform(horizon_key, (batch_size,)), left)
-    goal_time = _other_kinds(replay, relabel, time, time + ahead, *kind_keys) if mixed else time + ahead
+    goal_time, keeps = time + ahead, None
+    if mixed:
+        goal_time, keeps = _other_kinds(replay, relabel, (time, goal_time, time + left), *kind_keys)
     capacity = replay.last.shape[0]
     now, future = time % capacity, goal_time % capacity
     rows = replay.rows
-    goal = spec.achieved(rows.obs[future, world])
+    goal, commanded = spec.achieved(rows.obs[future, world]), rows.goal[now, world]
+    if keeps is not None:
+        goal = jnp.where(keeps[:, None], commanded, goal)
     action = rows.action[now, world] if relabel.chunk == 1 else _chunk(replay, relabel.chunk, time, world, left)
-    batch = Batch(rows.obs[now, world], action, goal, rows.goal[now, world])
+    batch = Batch(rows.obs[now, world], action, goal, commanded)
     return _with_hindsight(replay, spec, relabel, batch, (time, world, left))
 
 
 def _other_kinds(
-    replay: Replay, relabel: Relabel, now: Array, later: Array, kind_key: PRNGKeyArray, time_key: PRNGKeyArray
-) -> Int[Array, " B"]:
-    """Times of goals: `later`, but for the shares of current and of random ones."""
+    replay: Replay,
+    relabel: Relabel,
+    times: tuple[Array, Array, Array],
+    kind_key: PRNGKeyArray,
+    time_key: PRNGKeyArray,
+) -> tuple[Int[Array, " B"], Bool[Array, " B"] | None]:
+    """Times of goals, and which samples keep the commanded one instead; None where none does.
+
+    `times` are those of the row, of a later one, and of the last one of the episode; the second one is the
+    goal's, but for the shares of others.
+    """
+    now, goal_time, last = times
     kind = jax.random.uniform(kind_key, now.shape)
     time = jax.random.randint(time_key, now.shape, _oldest(replay), replay.inserted)
+    most, keeps = relabel.current + relabel.random + relabel.final, None
+    if relabel.commanded:
+        keeps = (kind >= most) & (kind < most + relabel.commanded)
+    if relabel.final:
+        goal_time = jnp.where(kind < most, last, goal_time)
     other = jnp.where(kind < relabel.current, now, time)
-    return jnp.where(kind < relabel.current + relabel.random, other, later)
+    return jnp.where(kind < relabel.current + relabel.random, other, goal_time), keeps
 
 
 def _chunk(replay: Replay, number: int, time: Array, world: Array, left: Array) -> Float[Array, "B HA"]:
@@ -140,6 +162,8 @@ def _with_hindsight(
         batch = batch._replace(valid=left >= relabel.chunk)
     if relabel.outcomes:
         batch = batch._replace(left=left, failed=_failed(replay, *drawn))
+    if relabel.returns is not None:
+        batch = batch._replace(next=_next(replay, spec, relabel.returns, batch.goal, drawn))
     if relabel.window is None:
         return batch
     places = index(replay, spec, relabel).places
@@ -148,6 +172,18 @@ def _with_hindsight(
     future = reach.Future(world, time % replay.last.shape[0], rows, _failed(replay, *drawn))
     asked = (relabel.window, relabel.censoring, relabel.occupancy)
     return batch._replace(reach=reach.reach(places, spec, future, batch.goal, *asked))
+
+
+def _next(
+    replay: Replay, spec: EnvSpec, asked: Returns, goal: Array, drawn: tuple[Array, Array, Array]
+) -> Next:
+    """The row that some steps lead to, at most the last of the episode, and the return on the way."""
+    time, world, left = drawn
+    ahead = jnp.minimum(jnp.arange(1, asked.steps + 1, dtype=jnp.int32)[None], left[:, None])
+    obs = replay.rows.obs[(time[:, None] + ahead) % replay.last.shape[0], world[:, None]]
+    achieved = spec.achieved(obs)
+    success = spec.success(achieved, jnp.broadcast_to(goal[:, None], achieved.shape))
+    return Next(obs[:, -1], *returns(asked, success, left, _failed(replay, *drawn)))
 
 
 def _failed(replay: Replay, time: Array, world: Array, left: Array) -> Bool[Array, " B"]:
@@ -218,6 +254,8 @@ def shift(
     for axis, amount in zip(axes, amounts, strict=True):
         by = by.at[jnp.asarray(axis)].set(amount)
     by_goal = achieved(by)[None]
+    if batch.next is not None:
+        batch = batch._replace(next=batch.next._replace(obs=batch.next.obs + by[None]))
     return batch._replace(
         obs=batch.obs + by[None], goal=batch.goal + by_goal, commanded=batch.commanded + by_goal
     )

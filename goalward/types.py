@@ -38,6 +38,14 @@ class Reach(NamedTuple):
     observed: Bool[Array, "B K"] | None = None  # whether any step of the bin is known of
 
 
+class Next(NamedTuple):
+    """What the actions of a sample led to, leaves (B, …)."""
+
+    obs: Float[Array, "B D"]
+    reward: Float[Array, " B"]  # discounted sum of the rewards on the way
+    discount: Float[Array, " B"]  # what the value of `obs` counts; 0 where nothing comes after it
+
+
 class Batch(NamedTuple):
     """What an agent learns from, leaves (B, …). What its `Relabel` does not ask for is None.
 
@@ -55,6 +63,7 @@ class Batch(NamedTuple):
     left: Int[Array, " B"] | None = None  # rows of this episode after this one, so far
     failed: Bool[Array, " B"] | None = None  # the episode ended so many rows later by a termination
     reach: Reach | None = None
+    next: Next | None = None
 
 
 class Sight(NamedTuple):

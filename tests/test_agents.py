@@ -15,18 +15,25 @@ from goalward.config import (
     ChronoConfig,
     CRLConfig,
     DiscreteCRLConfig,
+    GCBCConfig,
+    GCSLConfig,
     NetworkConfig,
+    SACConfig,
     SRLConfig,
+    TD3Config,
+    TDConfig,
     TrainConfig,
 )
+from goalward.errors import UserError
 from goalward.losses import ENERGIES
 from goalward.networks import sample_action
-from goalward.types import Batch, EnvSpec, Reach
+from goalward.types import Batch, EnvSpec, Next, Reach
 
 OBS, ACTION, GOAL, SIZE, WINDOW = 3, 2, 2, 16, 12
 KEY = jax.random.key(0)
 NETWORK = NetworkConfig(depth=2, block_size=1, width=8)
-RATES = {"actor_lr": 1e-3, "critic_lr": 2e-3, "alpha_lr": 5e-3, "repr_dim": 8}
+STEPS = {"actor_lr": 1e-3, "critic_lr": 2e-3}
+RATES = STEPS | {"alpha_lr": 5e-3, "repr_dim": 8}
 CONFIGS = {
     "crl": CRLConfig(**RATES),
     "safe_crl_in_chunks": CRLConfig(
@@ -44,8 +51,22 @@ CONFIGS = {
     "discrete_crl": DiscreteCRLConfig(
         repr_dim=8, critic_lr=2e-3, temperature_lr=5e-3, target_entropy=0.5, samples_per_episode=2
     ),
-}
+    "sac": SACConfig(**STEPS, alpha_lr=5e-3, discount=0.9, normalise_inputs=True),
+    "sac_in_classes_and_chunks": SACConfig(
+        **STEPS, alpha_lr=5e-3, discount=0.9, value_loss="hl_gauss", soft_value=False, chunk=3,
+        actor_random_goals=0.25, actor_commanded_goals=0.25,
+    ),
+    "td3": TD3Config(**STEPS, discount=0.9, policy_delay=1, actor_average=0.9),
+    "td3_in_classes": TD3Config(
+        **STEPS, discount=0.9, value_loss="two_hot", policy_delay=1, normalise_inputs=True, stop_at_goal=True,
+        reward="zero_one",
+    ),
+    "gcbc": GCBCConfig(actor_lr=1e-3, normalise_inputs=True),
+    "gcsl_in_chunks": GCSLConfig(actor_lr=1e-3, chunk=2),
+}  # fmt: skip
 CHOOSES = {"discrete_crl"}  # among as many actions as others give numbers
+IMITATE = {name for name, config in CONFIGS.items() if isinstance(config, GCBCConfig)}
+TEMPORAL = {name for name, config in CONFIGS.items() if isinstance(config, TDConfig)}
 ALL = pytest.mark.parametrize("name", CONFIGS)
 
 
@@ -87,6 +108,10 @@ def random_batch(relabel, seed=0, size=SIZE):
             seen = jnp.asarray(random.random(bins) < 0.7)
             reach = reach._replace(near=jnp.asarray(random.random(bins), jnp.float32), observed=seen)
         batch = batch._replace(reach=reach)
+    if relabel.returns is not None:
+        after = jnp.asarray(obs + 0.1 * random.standard_normal(obs.shape), jnp.float32)
+        reward, discount = -random.random(size), np.where(random.random(size) < 0.3, 0.0, 0.9)
+        batch = batch._replace(next=Next(after, *(jnp.asarray(x, jnp.float32) for x in (reward, discount))))
     return batch
 
 
@@ -118,6 +143,10 @@ def test_actions_values_and_embeddings_are_those_of_each_row(name):
     for method, size, last in (
         ("act", actions, (KEY,)), ("exploit", actions, (KEY,)), ("embed", (8,), ()), ("value", (), ()),
     ):  # fmt: skip
+        if method == "value" and name in IMITATE:
+            with pytest.raises(UserError, match="learns no value"):
+                agent_of(name).value(state, batch.obs, batch.goal)
+            continue
         call = compiled(name, method)
         all_rows = call(state, batch.obs, batch.goal, *last)
         assert all_rows.shape == (SIZE, *size), method
@@ -136,8 +165,13 @@ def test_actions_values_and_embeddings_are_those_of_each_row(name):
 def test_update_is_finite_and_changes_every_parameter(name):
     state = compiled(name, "init")(KEY)
     updated, metrics = compiled(name, "update")(state, batch_of(name), KEY)
-    of_actor = {"temperature"} if name in CHOOSES else {"actor_loss", "alpha", "actor_grad_norm"}
-    assert {"critic_loss", "entropy", "critic_grad_norm"} | of_actor <= set(metrics)
+    of_critic, of_actor = {"critic_loss", "critic_grad_norm"}, {"actor_loss", "actor_grad_norm"}
+    told = {
+        "discrete_crl": of_critic | {"temperature", "entropy"},
+        **dict.fromkeys(IMITATE, of_actor | {"action_error"}),
+        **dict.fromkeys(TEMPORAL, of_critic | of_actor | {"value", "target", "td_error"}),
+    }
+    assert told.get(name, of_critic | of_actor | {"entropy", "alpha"}) <= set(metrics)
     for metric, value in metrics.items():
         assert value.shape == (), metric
         assert np.isfinite(value), metric
@@ -152,8 +186,11 @@ def test_update_is_a_function_of_state_batch_and_key(name):
     one, again, other = (update(state, batch_of(name), jax.random.key(i))[0].params for i in (1, 1, 2))
     for (leaf, a), (_, b) in zip(named_leaves(one), named_leaves(again), strict=True):
         np.testing.assert_array_equal(a, b, err_msg=leaf)
-    if name in CHOOSES:
+    if name in CHOOSES | IMITATE:
         jax.tree.map(np.testing.assert_array_equal, one, other)  # an update draws nothing
+        return
+    if name in TEMPORAL:  # the targets of the critics are drawn
+        assert np.any(one.critic[0].q.head.bias != other.critic[0].q.head.bias)
         return
     assert np.any(one.actor.trunk.head.bias != other.actor.trunk.head.bias)
     np.testing.assert_array_equal(one.critic.phi.head.bias, other.critic.phi.head.bias)  # it sees no noise
@@ -172,7 +209,8 @@ def test_gradients_are_the_slopes_of_the_losses(name):
         moved = state._replace(params=state.params._replace(**{part: moved}))
         return agent.gradients(moved, batch, KEY)[1][f"{part.removesuffix('s')}_loss"]
 
-    for part in ("critics",) if name in CHOOSES else ("critic", "actor"):
+    learned = ("critics",) if name in CHOOSES else ("actor",) if name in IMITATE else ("critic", "actor")
+    for part in learned:
         squared = float(metrics[f"{part.removesuffix('s')}_grad_norm"]) ** 2
         step = 1e-2 / np.sqrt(squared)
         slope = (float(loss_at(part, step)) - float(loss_at(part, -step))) / (2 * step)
@@ -180,11 +218,11 @@ def test_gradients_are_the_slopes_of_the_losses(name):
 
 
 @ALL
-def test_learning_lowers_the_critics_loss(name):
+def test_learning_lowers_the_loss(name):
     state, losses = compiled(name, "init")(KEY), []
     for i in range(150):
         state, metrics = compiled(name, "update")(state, batch_of(name, i % 4), jax.random.key(i))
-        losses.append(float(metrics["critic_loss"]))
+        losses.append(float(metrics["actor_loss" if name in IMITATE else "critic_loss"]))
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.05
 
 
@@ -212,24 +250,28 @@ def test_a_running_average_of_the_actor_is_the_policy_and_changes_nothing_else()
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if agent_of(name).chunk > 1])
-def test_a_chunk_that_runs_over_its_episodes_end_teaches_the_critic_nothing(name):
+def test_a_chunk_that_runs_over_its_episodes_end_teaches_nothing(name):
     """It remains as the negative of others, in the terms that are taken over all pairs."""
-    over_pairs = {CRLConfig: {"logsumexp_penalty": 0.0}, ChronoConfig: {"separation_weight": 0.0}}
+    over_pairs: dict = {CRLConfig: {"logsumexp_penalty": 0.0}, ChronoConfig: {"separation_weight": 0.0}}
     config = replace(CONFIGS[name], **over_pairs.get(type(CONFIGS[name]), {}))
     agent = agents.make(TrainConfig("", agent=config, network=NETWORK), spec())
     state, batch, gradients = after_updates(name, 2), batch_of(name), jax.jit(agent.gradients)
     invalid = np.flatnonzero(~np.asarray(batch.valid))
     assert 0 < len(invalid) < SIZE
     other = batch._replace(action=batch.action.at[invalid].set(0.3))
-    ours, theirs = (gradients(state, each, KEY)[0].critic for each in (batch, other))
+    ours, theirs = (gradients(state, each, KEY)[0] for each in (batch, other))
+    if name not in IMITATE:
+        ours, theirs = ours.critic, theirs.critic
     for (leaf, a), (_, b) in zip(named_leaves(ours), named_leaves(theirs), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6, err_msg=leaf)
 
 
 @ALL
-def test_block_norms_are_of_the_actor_and_both_encoders(name):
+def test_block_norms_are_of_the_actor_and_of_what_judges_it(name):
     found = compiled(name, "block_norms")(after_updates(name, 1), batch_of(name), KEY)
-    assert {key.split("_")[0] for key in found} == {"phi", "psi"} | set(() if name in CHOOSES else ("actor",))
+    trunks = {"phi", "psi", "actor"} - (set() if name not in CHOOSES else {"actor"})
+    trunks = {"actor", "q"} if name in TEMPORAL else {"actor"} if name in IMITATE else trunks
+    assert {key.split("_")[0] for key in found} == trunks
     assert all(np.all(np.isfinite(norm)) and norm.ndim == 1 for norm in found.values())
 
 

@@ -124,7 +124,9 @@ CASES = {
 def test_a_sample_is_told_its_future(case, censoring, monkeypatch):
     number, worlds, dim, chance, capacity, size, window, slab, edges = CASES[case]
     monkeypatch.setattr(reach, "SLAB", slab)
-    relabel = replay.Relabel(HORIZON, 0.1, 0.4, 3, True, window, censoring, edges)
+    relabel = replay.Relabel(
+        HORIZON, 0.1, 0.4, chunk=3, outcomes=True, window=window, censoring=censoring, occupancy=edges
+    )
     draw = jax.jit(lambda ring, key: replay.sample(ring, spec(dim), relabel, 64, key))
     every = []
     for seed in range(3):
@@ -146,7 +148,7 @@ def test_a_sample_is_told_its_future(case, censoring, monkeypatch):
 def middling():
     """A wrapped ring with a bit of everything, and what is asked of it."""
     return ring_of(history(200, 6, 2, 0.05, 1), 80, [20] * 10), replay.Relabel(
-        HORIZON, 0.05, 0.25, 2, True, 40, "observed", (1, 2, 5, 11, 41)
+        HORIZON, 0.05, 0.25, chunk=2, outcomes=True, window=40, occupancy=(1, 2, 5, 11, 41)
     )
 
 
@@ -223,27 +225,43 @@ CAPACITY, WORLDS, DRAWS = 12, 8, 1 << 16
 WHEN = EnvSpec(3, 2, 3, 50, lambda obs: obs, lambda a, g: jnp.max(jnp.abs(a - g), axis=-1), 0.5)
 
 
-@pytest.mark.parametrize(("current", "random"), [(0.05, 0.1), (0.0, 0.5), (0.3, 0.7), (1.0, 0.0), (0.2, 0.0)])
-def test_goals_are_of_each_kind_in_its_share(current, random):
-    """P(goal's time | row's time) is a mixture of the row, all rows of its world, and the horizon's law."""
+@pytest.mark.parametrize(
+    "shares",
+    [
+        {"current": 0.05, "random": 0.1},
+        {"random": 0.5},
+        {"current": 0.3, "random": 0.7},
+        {"current": 1.0},
+        {"current": 0.2},
+        {"final": 0.8, "commanded": 0.2},
+        {"commanded": 1.0},
+        {"current": 0.1, "random": 0.2, "final": 0.3, "commanded": 0.15},
+    ],
+)
+def test_goals_are_of_each_kind_in_its_share(shares):
+    """P(goal's time | row's time) is a mixture of the kinds' laws; the last column is of commanded goals."""
     rows, inserted = history(40, WORLDS, 1, 0.2, 0), 40
+    rows = rows._replace(goal=rows.obs * np.array([1, 0, 0], np.float32) + np.array([0, -1, 0], np.float32))
     ring = ring_of(rows, CAPACITY, [10] * 4)
-    relabel = replay.Relabel(replay.uniform(0.5), current, random)
+    relabel = replay.Relabel(replay.uniform(0.5), **shares)
     batch = jax.jit(lambda key: replay.sample(ring, WHEN, relabel, DRAWS, key))(KEY)
     obs, goal = np.asarray(batch.obs, int), np.asarray(batch.goal, int)
     np.testing.assert_array_equal(obs[:, 0], goal[:, 0])  # the world
-    oldest, law = inserted - CAPACITY, np.zeros((WORLDS, CAPACITY, CAPACITY))
+    oldest, law = inserted - CAPACITY, np.zeros((WORLDS, CAPACITY, CAPACITY + 1))
     for world in range(WORLDS):
         for t in range(oldest, inserted):
             left = naive(rows, inserted, t, world, np.zeros(1), relabel._replace(window=1)).left
             if left == 0:
                 continue
-            of_goal = np.full(CAPACITY, random / CAPACITY)
-            of_goal[t - oldest] += current
-            of_goal[t - oldest + 1 : t - oldest + 1 + left] += (1 - current - random) / left
+            of_goal = np.full(CAPACITY + 1, relabel.random / CAPACITY)
+            of_goal[-1] = relabel.commanded
+            of_goal[t - oldest] += relabel.current
+            of_goal[t - oldest + left] += relabel.final
+            of_goal[t - oldest + 1 : t - oldest + 1 + left] += (1 - sum(shares.values())) / left
             law[world, t - oldest] = of_goal
     counts = np.zeros(law.shape)
-    np.add.at(counts, (obs[:, 0], obs[:, 1] - oldest, goal[:, 1] - oldest), 1)
+    column = np.where(goal[:, 1] == -1, CAPACITY, goal[:, 1] - oldest)
+    np.add.at(counts, (obs[:, 0], obs[:, 1] - oldest, column), 1)
     likely = law > 1e-9
     assert not counts[~likely].any()
     assert stats.chisquare(counts[likely], law[likely] / law.sum() * DRAWS).pvalue > 1e-3

@@ -8,11 +8,25 @@ from goalward.agents.chrono import Chrono
 from goalward.agents.core import Agent, architectures
 from goalward.agents.crl import CRL
 from goalward.agents.discrete_crl import DiscreteCRL
+from goalward.agents.imitation import Imitation
 from goalward.agents.pair import Pair
+from goalward.agents.sac import SAC
 from goalward.agents.seeing import Seeing
 from goalward.agents.srl import SRL
+from goalward.agents.td3 import TD3
 from goalward.config import AGENTS as NAMES
-from goalward.config import ChronoConfig, CRLConfig, DiscreteCRLConfig, SRLConfig, TrainConfig, agent_name
+from goalward.config import (
+    ChronoConfig,
+    CRLConfig,
+    DiscreteCRLConfig,
+    GCBCConfig,
+    GCSLConfig,
+    SACConfig,
+    SRLConfig,
+    TD3Config,
+    TrainConfig,
+    agent_name,
+)
 from goalward.errors import UserError
 from goalward.networks import check_depth
 from goalward.types import EnvSpec
@@ -23,6 +37,10 @@ AGENTS: dict[type, Any] = {
     SRLConfig: SRL,
     ChronoConfig: Chrono,
     DiscreteCRLConfig: DiscreteCRL,
+    SACConfig: SAC,
+    TD3Config: TD3,
+    GCBCConfig: Imitation,
+    GCSLConfig: Imitation,
 }
 CHOOSE = {DiscreteCRLConfig}  # among actions; all others give numbers
 

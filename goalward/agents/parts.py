@@ -13,12 +13,12 @@ import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from goalward import moments, survival
-from goalward.config import ActorCriticConfig
+from goalward.config import ActorConfig, ActorCriticConfig, EntropyConfig
 from goalward.critics import Prediction
 from goalward.losses import actor_loss, masked_mean, temperature_loss
 from goalward.networks import Actor, Architecture, Trunk, block_norms, sample_action
 from goalward.replay import HORIZONS, Relabel
-from goalward.types import Batch, EnvSpec, Metrics
+from goalward.types import Batch, EnvSpec, Metrics, Next
 
 
 class Params(NamedTuple):
@@ -44,22 +44,23 @@ class State(NamedTuple):
     opt: tuple[optax.OptState, ...]
     scales: Scales | None = None  # of inputs
     average: Actor | None = None  # of the actor's weights over the last updates
+    target: Any = None  # slow copies of what gives targets
 
 
 def relabel(config: ActorCriticConfig, **asked: Any) -> Relabel:
     """Which goals an agent trains on, with what else it asks of each sample."""
     horizon = HORIZONS[config.horizon](config.discount)
-    return Relabel(horizon, config.current_goals, config.random_goals, config.chunk, **asked)
+    return Relabel(horizon, config.current_goals, config.random_goals, chunk=config.chunk, **asked)
 
 
-def make_actor(config: ActorCriticConfig, spec: EnvSpec, arch: Architecture, key: PRNGKeyArray) -> Actor:
+def make_actor(config: ActorConfig, spec: EnvSpec, arch: Architecture, key: PRNGKeyArray) -> Actor:
     """Build the policy of chunks of actions."""
     return Actor(spec.obs_dim, spec.goal_dim, config.chunk * spec.action_dim, arch, key)
 
 
-def start(config: ActorCriticConfig, spec: EnvSpec, params: Params) -> State:
-    """Give the state of an actor-critic before any update."""
-    state = begin(rates(config), params)
+def start(config: ActorConfig, spec: EnvSpec, params: Any) -> State:
+    """Give the state of an agent with an actor before any update."""
+    state = begin(rates(config, params), params)
     if config.normalise_inputs:
         state = state._replace(scales=Scales(moments.init(spec.obs_dim), moments.init(spec.goal_dim)))
     if config.actor_average:
@@ -67,9 +68,18 @@ def start(config: ActorCriticConfig, spec: EnvSpec, params: Params) -> State:
     return state
 
 
-def rates(config: ActorCriticConfig) -> tuple[float, ...]:
-    """Step sizes of each of `Params`."""
-    return config.actor_lr, config.critic_lr, config.alpha_lr, config.critic_lr
+# Which setting is the step size of a part of what is learned.
+RATES: dict[str, Callable[[Any], float]] = {
+    "actor": lambda config: config.actor_lr,
+    "critic": lambda config: config.critic_lr,
+    "log_alpha": lambda config: config.alpha_lr,
+    "survival": lambda config: config.critic_lr,
+}
+
+
+def rates(config: ActorConfig, params: Any) -> tuple[float, ...]:
+    """Step sizes of each part of what is learned."""
+    return tuple(RATES[name](config) for name in params._fields)
 
 
 def begin(step_sizes: Sequence[float], params: Any) -> State:
@@ -124,43 +134,55 @@ def inputs_of(scales: Scales | None, batch: Batch) -> Batch:
     if scales is None:
         return batch
     obs, goal = inputs(scales, batch.obs, batch.goal)
+    if batch.next is not None:
+        batch = batch._replace(next=batch.next._replace(obs=moments.normalise(scales.obs, batch.next.obs)))
     return batch._replace(obs=obs, goal=goal, commanded=moments.normalise(scales.goal, batch.commanded))
 
 
-Gradients = Callable[[State, Batch, PRNGKeyArray], tuple[Params, Metrics]]
+Gradients = Callable[[State, Batch, PRNGKeyArray], tuple[Any, Metrics]]
 
 
 def update(
-    config: ActorCriticConfig, gradients: Gradients, state: State, batch: Batch, key: PRNGKeyArray
+    config: ActorConfig, gradients: Gradients, state: State, batch: Batch, key: PRNGKeyArray
 ) -> tuple[State, Metrics]:
     """Take one Adam step of each part, all from the parameters before the step.
 
     That is the paper's order, actor and α before the critic: neither of the first two gradients changes what
     the critic's is taken at. What the critic computes of its goals serves the actor's loss too.
     """
-    if state.scales is not None:
-        obs, goal = state.scales
-        state = state._replace(scales=Scales(moments.add(obs, batch.obs), moments.add(goal, batch.goal)))
+    state = seen(state, batch)
     grads, metrics = gradients(state, batch, key)
     with jax.named_scope("optimiser"):
-        state = step(rates(config), state, grads)
-        if state.average is not None:
-            average = averaged(state.average, state.params.actor, config.actor_average)
-            state = state._replace(average=average)
-        return state, metrics
+        return apply(config, state, grads), metrics
 
 
-def averaged(average: Actor, actor: Actor, kept: float) -> Actor:
-    """Give the running average of an actor's weights after one more update, of which it keeps a share."""
+def seen(state: State, batch: Batch) -> State:
+    """Count a batch in the moments of inputs."""
+    if state.scales is None:
+        return state
+    obs, goal = state.scales
+    return state._replace(scales=Scales(moments.add(obs, batch.obs), moments.add(goal, batch.goal)))
+
+
+def apply(config: ActorConfig, state: State, grads: Any) -> State:
+    """Take one Adam step of each part, and the actor's average after it."""
+    state = step(rates(config, grads), state, grads)
+    if state.average is None:
+        return state
+    return state._replace(average=averaged(state.average, state.params.actor, config.actor_average))
+
+
+def averaged(average: Any, newest: Any, kept: float) -> Any:
+    """Give the running average of weights after one more update, of which it keeps a share."""
 
     def mix(before: Any, now: Any) -> Any:
         return before + (1 - kept) * (now - before) if eqx.is_inexact_array(now) else now
 
-    return jax.tree.map(mix, average, actor)
+    return jax.tree.map(mix, average, newest)
 
 
 def gradients(
-    config: ActorCriticConfig,
+    config: EntropyConfig,
     params: Params,
     batch: Batch,
     critic_loss: Callable[[Any], tuple[Array, tuple[Metrics, Array]]],
@@ -203,7 +225,7 @@ def actor_goals(
 
 
 def actor_gradients(
-    config: ActorCriticConfig,
+    config: EntropyConfig,
     params: Params,
     obs: Array,
     goal: Array,
@@ -235,13 +257,17 @@ def actor_gradients(
 def norms(state: State, grads: Params, batch: Batch) -> Metrics:
     """Norms by residual block of the actor and of both encoders, (blocks,), on a batch and its gradients."""
     params, batch = state.params, inputs_of(state.scales, batch)
-    seen = {
+    return norms_of({
         "actor": (params.actor.trunk, grads.actor.trunk, (batch.obs, batch.goal)),
         "phi": (params.critic.phi, grads.critic.phi, (batch.obs, batch.action)),
         "psi": (params.critic.psi, grads.critic.psi, (batch.goal,)),
-    }
+    })  # fmt: skip
+
+
+def norms_of(looked_at: dict[str, tuple[Trunk, Trunk, tuple[Array, ...]]]) -> Metrics:
+    """Norms by residual block, (blocks,), of trunks by name, each with its gradient and its inputs (B, …)."""
     found: Metrics = {}
-    for name, (trunk, gradient, given) in seen.items():
+    for name, (trunk, gradient, given) in looked_at.items():
         found |= block_norms(trunk, gradient, jnp.concatenate(given, axis=-1), name)
     return found
 
@@ -263,6 +289,13 @@ def nearness(batch: Batch) -> tuple[Array, Array]:
     if batch.reach is None or batch.reach.near is None or batch.reach.observed is None:
         raise TypeError("the agent's relabel asks for no occupancy, so its batches have none")
     return batch.reach.near, batch.reach.observed
+
+
+def following(batch: Batch) -> Next:
+    """What the samples' actions led to. Raises `TypeError` likewise."""
+    if batch.next is None:
+        raise TypeError("the agent's relabel asks for no returns, so its batches have none")
+    return batch.next
 
 
 def outcomes(batch: Batch) -> tuple[Array, Array]:

@@ -62,4 +62,6 @@ class Seeing:
 
     def _batch(self, batch: Batch) -> Batch:
         obs, goal = self._seen(batch.obs, batch.goal)
+        if batch.next is not None:
+            batch = batch._replace(next=batch.next._replace(obs=self.sight.obs(batch.next.obs)))
         return batch._replace(obs=obs, goal=goal, commanded=self.sight.see_goal(batch.commanded))

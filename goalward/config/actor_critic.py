@@ -1,4 +1,4 @@
-"""Settings that all agents share which have an actor, a critic and a temperature."""
+"""Settings that agents share which have an actor, a critic, a temperature."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,14 +6,18 @@ from typing import Literal
 from goalward.config.values import check
 
 LR = (1e-12, 1.0)
-_SHARE = (0.0, 1.0)
+SHARE = (0.0, 1.0)
 DISCOUNTS = (1e-6, 0.9999999)
 # What the shared numbers may be, both ends included.
-RANGES: dict[str, tuple[float | int, float | int]] = {
-    "discount": DISCOUNTS, "current_goals": _SHARE, "random_goals": _SHARE, "actor_random_goals": _SHARE,
-    "actor_commanded_goals": _SHARE, "chunk": (1, 64), "actor_average": (0.0, 0.9999999), "actor_lr": LR,
-    "critic_lr": LR, "alpha_lr": LR, "target_entropy": (-1e6, 1e6),
+Ranges = dict[str, tuple[float | int, float | int]]
+ACTOR_RANGES: Ranges = {
+    "discount": DISCOUNTS, "chunk": (1, 64), "actor_average": (0.0, 0.9999999), "actor_lr": LR,
 }  # fmt: skip
+CRITIC_RANGES = ACTOR_RANGES | {
+    "current_goals": SHARE, "random_goals": SHARE, "actor_random_goals": SHARE, "actor_commanded_goals": SHARE,
+    "critic_lr": LR,
+}  # fmt: skip
+RANGES = CRITIC_RANGES | {"alpha_lr": LR, "target_entropy": (-1e6, 1e6)}
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,8 @@ class AgentConfig:
 
 
 @dataclass(frozen=True)
-class ActorCriticConfig(AgentConfig):
-    """An actor, a critic and a temperature, trained on goals of hindsight."""
+class ActorConfig(AgentConfig):
+    """An actor that is trained on goals of hindsight."""
 
     normalise_inputs: bool = False
     """Give the networks observations and goals shifted and scaled to mean 0 and deviation 1, by what training
@@ -31,7 +35,23 @@ class ActorCriticConfig(AgentConfig):
     horizon: Literal["truncated_geometric", "clipped_geometric", "uniform"] = "truncated_geometric"
     """Law of the steps between a state and its hindsight goal."""
     discount: float = 0.99
-    """γ of that law, and of what a failure leaves of the future."""
+    """γ of that law, and of what later rewards count and a failure leaves of the future."""
+    chunk: int = 1
+    """Actions that the actor chooses at once and takes one after the other, without looking in between."""
+    actor_average: float = 0.0
+    """Share that each update keeps of a running average of the actor's weights: at 0.9995 it is over some 2,000
+    updates. The average is then the policy; training explores with the newest weights. At 0 there is none."""
+    actor_lr: float = 3e-4
+    """Adam's step size for the actor."""
+
+    def __post_init__(self):
+        check(self, ACTOR_RANGES)
+
+
+@dataclass(frozen=True)
+class ActorCriticConfig(ActorConfig):
+    """An actor and a critic."""
+
     current_goals: float = 0.0
     """Share of samples whose goal is what the sample's own state has achieved."""
     random_goals: float = 0.0
@@ -40,15 +60,17 @@ class ActorCriticConfig(AgentConfig):
     """Share of a batch whose goals are shuffled among its samples before the actor trains on them."""
     actor_commanded_goals: float = 0.0
     """Share of a batch for which the actor trains on the goal that was commanded, reached or not."""
-    chunk: int = 1
-    """Actions that the actor chooses at once and takes one after the other, without looking in between."""
-    actor_average: float = 0.0
-    """Share that each update keeps of a running average of the actor's weights: at 0.9995 it is over some 2,000
-    updates. The average is then the policy; training explores with the newest weights. At 0 there is none."""
-    actor_lr: float = 3e-4
-    """Adam's step size for the actor."""
     critic_lr: float = 3e-4
     """Adam's step size for the critic."""
+
+    def __post_init__(self):
+        check(self, CRITIC_RANGES)
+
+
+@dataclass(frozen=True)
+class EntropyConfig(ActorCriticConfig):
+    """An actor whose actions are random, as much as a learned temperature holds them to."""
+
     alpha_lr: float = 3e-4
     """Adam's step size for the temperature α."""
     target_entropy: float = -0.5

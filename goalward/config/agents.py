@@ -7,12 +7,16 @@ from goalward.config.actor_critic import AgentConfig
 from goalward.config.chrono import ChronoConfig
 from goalward.config.crl import CRLConfig
 from goalward.config.discrete_crl import DiscreteCRLConfig
+from goalward.config.imitation import GCBCConfig, GCSLConfig
+from goalward.config.sac import SACConfig
 from goalward.config.srl import SRLConfig
+from goalward.config.td3 import TD3Config
 from goalward.config.values import OneOf
 from goalward.errors import UserError
 
 AGENTS: dict[str, type[AgentConfig]] = {
     "crl": CRLConfig, "srl": SRLConfig, "chrono": ChronoConfig, "discrete_crl": DiscreteCRLConfig,
+    "sac": SACConfig, "td3": TD3Config, "gcbc": GCBCConfig, "gcsl": GCSLConfig,
 }  # fmt: skip
 DEFAULT = "crl"
 # Settings of one of the agents; a file tells by their entry `name` of which.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from goalward.config.actor_critic import RANGES as SHARED_RANGES
-from goalward.config.actor_critic import ActorCriticConfig
+from goalward.config.actor_critic import EntropyConfig
 from goalward.config.values import check
 from goalward.limits import INT32
 
@@ -14,7 +14,7 @@ RANGES = SHARED_RANGES | {
 
 
 @dataclass(frozen=True)
-class CRLConfig(ActorCriticConfig):
+class CRLConfig(EntropyConfig):
     """Contrastive RL (arXiv 2503.14858, §3): tell the goal that was reached from those of other samples."""
 
     repr_dim: int = 64

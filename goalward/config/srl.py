@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from goalward.config.actor_critic import DISCOUNTS, ActorCriticConfig
+from goalward.config.actor_critic import DISCOUNTS, EntropyConfig
 from goalward.config.actor_critic import RANGES as SHARED_RANGES
 from goalward.config.values import check
 from goalward.limits import INT32
@@ -16,7 +16,7 @@ RANGES = SHARED_RANGES | {
 
 
 @dataclass(frozen=True)
-class SRLConfig(ActorCriticConfig):
+class SRLConfig(EntropyConfig):
     """Survival RL (arXiv 2605.31273): learn the law of the time until a goal is first reached."""
 
     discount: float = 0.999

@@ -2,7 +2,9 @@
 
 from goalward.config.actor_critic import ActorCriticConfig
 from goalward.config.discrete_crl import DiscreteCRLConfig
+from goalward.config.sac import SACConfig
 from goalward.config.srl import SRLConfig
+from goalward.config.td import TDConfig
 from goalward.config.train import TrainConfig
 from goalward.errors import UserError
 from goalward.limits import INT32
@@ -12,6 +14,8 @@ def check_together(config: TrainConfig) -> None:
     """Raise `UserError` for numbers that do not go together, each of which may be in its range."""
     if isinstance(config.agent, ActorCriticConfig):
         _check_shares(config.agent)
+    if isinstance(config.agent, SACConfig):
+        _check_value(config.agent)
     if isinstance(config.agent, DiscreteCRLConfig):
         _check_critic_alone(config.agent, config)
     if isinstance(config.agent, SRLConfig):
@@ -22,15 +26,26 @@ def check_together(config: TrainConfig) -> None:
 
 
 def _check_shares(agent: ActorCriticConfig) -> None:
-    for one, other in (
-        ("actor_random_goals", "actor_commanded_goals"),
-        ("current_goals", "random_goals"),
-    ):
-        first, second = getattr(agent, one), getattr(agent, other)
-        if first + second > 1:
-            raise UserError(
-                f"{one} is {first} and {other} {second}; they are shares of one batch, together at most 1"
-            )
+    _check_whole(agent, "actor_random_goals", "actor_commanded_goals")
+    _check_whole(
+        agent, *(("her_share",) if isinstance(agent, TDConfig) else ()), "current_goals", "random_goals"
+    )
+
+
+def _check_whole(agent: ActorCriticConfig, *names: str) -> None:
+    """Raise `UserError` for shares of one batch that are more than all of it."""
+    shares = {name: getattr(agent, name) for name in names}
+    if sum(shares.values()) > 1 + 1e-9:
+        told = ", ".join(f"{name} {share}" for name, share in shares.items())
+        raise UserError(f"{told}: they are shares of one batch, together at most 1")
+
+
+def _check_value(agent: SACConfig) -> None:
+    if agent.soft_value and agent.value_loss != "mse":
+        raise UserError(
+            f"value_loss is {agent.value_loss}, whose bins hold what rewards can sum up to, not an entropy "
+            "beside it; use --no-soft-value with it, or --value-loss mse"
+        )
 
 
 def _check_bins(agent: SRLConfig) -> None:

@@ -1,0 +1,28 @@
+"""Settings of TD3."""
+
+from dataclasses import dataclass
+
+from goalward.config.td import TD_RANGES, TDConfig
+from goalward.config.values import check
+
+_NOISE = (0.0, 1e3)
+RANGES = TD_RANGES | {
+    "exploration_noise": _NOISE, "target_noise": _NOISE, "noise_clip": _NOISE, "policy_delay": (1, 1_000),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TD3Config(TDConfig):
+    """TD3 with hindsight goals (arXiv 1802.09477, 1707.01495): one best action, by temporal differences."""
+
+    exploration_noise: float = 0.4
+    """Deviation of the noise on actions that explore."""
+    target_noise: float = 0.2
+    """Deviation of the noise on actions whose value is a target."""
+    noise_clip: float = 0.5
+    """Either noise is held within ± this."""
+    policy_delay: int = 2
+    """Updates of the critics for each one of the actor and of the slow copies."""
+
+    def __post_init__(self):
+        check(self, RANGES)
