@@ -217,7 +217,10 @@ def test_a_mistake_is_told_in_one_message(refused, line, told):
         (
             "a.toml",
             "agent = 4",
-            ["agent must hold names and values, or be one of crl, srl, chrono, discrete_crl, not 4"],
+            [
+                "agent must hold names and values, or be one of crl, srl, chrono, discrete_crl, "
+                "sac, td3, gcbc, gcsl, not 4"
+            ],
         ),
         ("a.toml", "agent.name = 4", ["agent is 4; it must be one of 'crl'"]),
         (
@@ -487,7 +490,8 @@ def test_agents_are_listed_with_their_sources(command):
     assert (code, error) == (0, "")
     rows = json.loads(out)
     sources = {"crl": "arXiv 2503.14858", "srl": "arXiv 2605.31273", "chrono": "arXiv 2609.36238"}
-    sources["discrete_crl"] = "arXiv 2510.21995"
+    sources |= {"discrete_crl": "arXiv 2510.21995", "sac": "arXiv 1812.05905", "td3": "arXiv 1802.09477"}
+    sources |= {"gcbc": "arXiv 2410.20092", "gcsl": "arXiv 1912.06088"}
     assert {row["name"]: row["source"] for row in rows} == sources
     assert list(sources) == list(AGENTS)
     assert all(3 <= len(row["summary"].split()) <= 20 for row in rows)

@@ -131,6 +131,7 @@ def test_a_bin_has_a_step_at_least():
 
 
 WITH_ACTOR = [name for name in AGENTS if name != "discrete_crl"]
+WITH_CRITIC = [name for name in WITH_ACTOR if name not in ("gcbc", "gcsl")]
 # The presets that commands name, and the environments that the others are of.
 NAMED = {"paper": ["point_u_maze", "ant"], "quickstart": ["point_u_maze"]}
 OWN = {}
@@ -305,10 +306,17 @@ NAN, INF = float("nan"), float("inf")
         ("", "random_shift", [1e38, 1e-50, INF, -1.0]),
         ("network", "unroll", [2**31]),
         ("network", "depth", [0, -4, 2**31]),
-        *[(name, "repr_dim", [0]) for name in AGENTS],
+        *[(name, "repr_dim", [0]) for name in ("crl", "srl", "chrono", "discrete_crl")],
         *[(name, "chunk", [0, 65]) for name in WITH_ACTOR],
         *[(name, share, [-0.1, 1.1, NAN])
-          for name in WITH_ACTOR for share in ("current_goals", "random_goals")],
+          for name in WITH_CRITIC for share in ("current_goals", "random_goals")],
+        *[(name, "her_share", [-0.1, 1.1, NAN]) for name in ("sac", "td3")],
+        *[(name, "n_step", [0, 1_001]) for name in ("sac", "td3")],
+        *[(name, "value_bins", [1, 10**9]) for name in ("sac", "td3")],
+        *[(name, "target_rate", [0.0, 1.1, NAN]) for name in ("sac", "td3")],
+        *[("td3", name, [-0.1, NAN, INF]) for name in ("exploration_noise", "target_noise", "noise_clip")],
+        ("td3", "policy_delay", [0, 1_001]),
+        ("gcbc", "exploration_noise", [-0.1, NAN, INF]),
         *[(name, "value_discount", [0.0, 1.0]) for name in ("srl", "chrono")],
         *[(name, size, [0, 10**9]) for name in ("srl", "chrono") for size in ("window", "bins", "time_basis")],
         ("chrono", "occupancy_bins", [0, 10**9]),
@@ -473,7 +481,12 @@ def test_a_setting_has_one_name_and_is_a_switch_in_all_agents_or_in_none():
 
 def test_the_defaults_of_the_agents_are_those_of_their_papers():
     """Where they differ; that is docs/settings.md's table too."""
-    crl, srl, chrono, discrete = (kind() for kind in AGENTS.values())
+    crl, srl, chrono, discrete, *rivals, gcbc, gcsl = (kind() for kind in AGENTS.values())
+    assert {(one.her_share, one.reward, one.n_step, one.target_rate) for one in rivals} == {
+        (0.8, "minus_one_zero", 1, 0.005)
+    }
+    assert (gcbc.horizon, gcbc.likelihood) == ("uniform", "unit_variance")
+    assert (gcsl.horizon, gcsl.likelihood) == ("uniform", "gaussian")
     assert (discrete.repr_dim, discrete.discount, discrete.target_entropy) == (64, 0.99, 1.1)
     for name, values in {
         "repr_dim": (64, 128, 64), "discount": (0.99, 0.999, 0.99), "chunk": (1, 1, 2),

@@ -11,7 +11,7 @@ RANGES = ACTOR_RANGES | {"exploration_noise": (0.0, 1e3)}
 
 @dataclass(frozen=True)
 class GCBCConfig(ActorConfig):
-    """Behaviour cloning with goals (as in OGBench): do what once led from here to there; no critic."""
+    """Behaviour cloning with goals (arXiv 2410.20092): do what led from here to there once; no critic."""
 
     horizon: Literal["truncated_geometric", "clipped_geometric", "uniform"] = "uniform"
     likelihood: Literal["unit_variance", "gaussian"] = "unit_variance"
@@ -26,7 +26,7 @@ class GCBCConfig(ActorConfig):
 
 @dataclass(frozen=True)
 class GCSLConfig(GCBCConfig):
-    """GCSL (arXiv 1912.06088): imitate what one's own policy, acting at random, has reached by chance."""
+    """GCSL (arXiv 1912.06088): clone what one's own policy, which stays random, has reached by chance."""
 
     likelihood: Literal["unit_variance", "gaussian"] = "gaussian"
     exploration_noise: float = 0.1

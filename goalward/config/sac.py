@@ -12,7 +12,7 @@ RANGES = ENTROPY_RANGES | TD_RANGES
 
 @dataclass(frozen=True)
 class SACConfig(TDConfig, EntropyConfig):
-    """SAC with hindsight goals (arXiv 1812.05905, 1707.01495): rewards and entropy, by temporal differences."""
+    """SAC (arXiv 1812.05905) with hindsight goals: rewards and entropy, by temporal differences."""
 
     soft_value: bool = True
     """Let the value hold the entropy to come, as SAC has it; else the policy alone is random."""

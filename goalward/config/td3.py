@@ -13,7 +13,7 @@ RANGES = TD_RANGES | {
 
 @dataclass(frozen=True)
 class TD3Config(TDConfig):
-    """TD3 with hindsight goals (arXiv 1802.09477, 1707.01495): one best action, by temporal differences."""
+    """TD3 (arXiv 1802.09477) with hindsight goals: one best action, by temporal differences."""
 
     exploration_noise: float = 0.4
     """Deviation of the noise on actions that explore."""
