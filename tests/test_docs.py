@@ -43,6 +43,8 @@ def commands(text: str) -> list[list[str]]:
     found = []
     for line in lines:
         words = [PLACEHOLDERS.get(word, word) for word in shlex.split(line, comments=True) if word != "…"]
+        if words[:2] == ["timeout", "--foreground"]:
+            words = words[3:]  # and its seconds
         found.append(words[2:] if words[:2] == ["uv", "run"] else words)
     return [words for words in found if words]
 

@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
+from goalward.cli import main
+from goalward.config import merge
 from goalward.lab import study
 
 
@@ -50,3 +53,26 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("name", study.shipped())
 def test_every_study_gives_a_page(name, folder):
     assert_a_page_comes_of(name, folder)
+
+
+# What makes a run of any task one of seconds.
+TOY = {
+    "num_envs": 4, "steps_per_iteration": 25, "total_env_steps": 700, "epochs": 2, "eval_episodes": 4,
+    "updates_per_iteration": 2, "buffer_rows": 100, "prefill_rows": 75, "batch_size": 16, "width": 8,
+    "env_settings": {"episode_length": 40},
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["boxes_depth", "arm_depth"])
+def test_the_scale_of_a_gpu_gives_a_verdict_at_toy_size(name, tmp_path, monkeypatch):
+    """All its depths, and the commands of the docs, but for the time that they take."""
+    document = tomllib.loads((study.SHIPPED / f"{name}.toml").read_text())
+    toy = study.from_document(merge(document, {"scales": {"gpu": {"base": TOY}}}), name, "gpu")
+    assert [trial.labels for trial in toy.trials] == [trial.labels for trial in study.load(name, "gpu").trials]
+    monkeypatch.setattr(study, "load", lambda *_: toy)
+    monkeypatch.chdir(tmp_path)
+    main(["sweep", name, "--scale", "gpu", "--jobs", "1"])
+    main(["report", f"runs/{name}-gpu"])
+    text = (tmp_path / "runs" / f"{name}-gpu" / "report.html").read_text(encoding="utf-8")
+    assert "Not decided" not in text

@@ -321,7 +321,18 @@ ALL = [
 def test_studies_of_the_package_say_the_commands_of_their_runs(name, scale):
     found = study.load(name, scale)
     assert found.source
-    assert {"smoke", "laptop", "paper"} >= {scale}
+    assert {"smoke", "laptop", "gpu", "paper"} >= {scale}
     words = list(found.trials[-1].words)
     assert words[0] == "train"
     assert dispatch.parse("train", words[1:]).settings == found.trials[-1].config
+
+
+@pytest.mark.parametrize("name", [name for name, scale in ALL if scale == "gpu"])
+def test_what_a_gpu_gives_in_minutes_can_be_judged(name):
+    """An undecided prediction is one of which runs are missing, and an interval needs two seeds."""
+    found = study.load(name, "gpu")
+    assert found.axis("seed").labels == ["0"]
+    assert found.prediction is not None
+    for claim in (found.prediction.success, found.prediction.partly):
+        assert claim is not None
+        assert "better(" not in claim

@@ -30,7 +30,7 @@ class Args:
     study: tyro.conf.Positional[str]
     """Study of the package (an unknown one lists them), file of one (.toml), or with --axis an environment."""
     scale: str | None = None
-    """Scale of the study, such as smoke, laptop or paper; by default laptop."""
+    """Scale of the study, such as smoke, laptop, gpu or paper; by default laptop."""
     axis: Words = ()
     """Setting to vary, such as depth=4,8 or seed=0..4, in place of a study; may be given several times."""
     only: Words = ()
