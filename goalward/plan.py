@@ -13,7 +13,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from goalward import agents, machine, reach, replay, train
 from goalward.agents.core import architectures
-from goalward.config import DiscreteCRLConfig, SRLConfig, TrainConfig
+from goalward.config import DiscreteCRLConfig, GCBCConfig, SRLConfig, TDConfig, TrainConfig
 from goalward.errors import UserError
 from goalward.networks import Architecture
 from goalward.types import EnvSpec
@@ -126,10 +126,9 @@ def most_memory(experiment: train.Experiment) -> Memory:
 def most_activations(config: TrainConfig, weights: int, spec: EnvSpec) -> int:
     """Bytes that an update needs at most besides the state of a run, whose weights take so many.
 
-    Two trunks are differentiated at a time: both encoders, or the actor and φ; with them the head of a critic
-    of hazards, and arrays of all its bins. Their kept activations are counted (`networks.KEPT`); the rest was
+    Kept activations of the trunks that are differentiated at a time are counted (`networks.KEPT`); the rest was
     fitted to what XLA reports for many shapes: copies of the weights (gradients among them), arrays of the
-    layers of one block, arrays of all pairs of a batch.
+    layers of one block, and those of the agent.
     """
     actor, critic = architectures(config.network)
     row = 4 * config.batch_size
@@ -139,19 +138,35 @@ def most_activations(config: TrainConfig, weights: int, spec: EnvSpec) -> int:
         return row * arch.width * (1 + blocks + (0 if arch.remat else arch.depth))
 
     block = max(arch.width * min(arch.depth, arch.block_size) for arch in (actor, critic))
-    trunks = kept(critic) + max(kept(actor), kept(critic))
-    if isinstance(config.agent, SRLConfig):
-        trunks += kept(critic) + 8 * row * config.agent.bins
     acting = 4 * max(config.num_envs, config.eval_episodes) * 8 * actor.width
-    pairs = 8 * row * config.batch_size
-    if isinstance(config.agent, DiscreteCRLConfig):  # each critic for itself, with a head for each choice
-        agent, seen = config.agent, spec.sight or spec
+    of_agent = _activations_of_agent(config, spec, kept(actor), kept(critic))
+    return round(6.5 * weights) + of_agent + 16 * row * block + acting
+
+
+def _activations_of_agent(config: TrainConfig, spec: EnvSpec, of_actor: int, of_critic: int) -> int:
+    """Bytes of the trunks that an agent differentiates at a time, which keep so many each, and of its losses.
+
+    They are both encoders, or the actor and φ, with all pairs of a batch; with them the head of a critic of
+    hazards, and arrays of all its bins; critics of choices, each for itself, with a head for each choice; the
+    actor and two critics of returns, and the rows of all steps of a return; or the actor alone.
+    """
+    agent, row = config.agent, 4 * config.batch_size
+    encoders, pairs = of_critic + max(of_actor, of_critic), 8 * row * config.batch_size
+    if isinstance(agent, TDConfig):
+        steps = agent.n_step * agent.chunk
+        losses = steps * (spec.obs_dim + spec.goal_dim) + agent.value_bins * (agent.value_loss != "mse")
+        return of_actor + 2 * of_critic + 4 * row * losses
+    if isinstance(agent, GCBCConfig):
+        return of_actor
+    if isinstance(agent, SRLConfig):
+        return encoders + of_critic + 8 * row * agent.bins + pairs
+    if isinstance(agent, DiscreteCRLConfig):
+        seen = spec.sight or spec
         heads = 4 * row * agent.repr_dim * spec.action_dim
-        trunks = agent.critics * (2 * kept(critic) + heads)
-        pairs *= agent.critics
         most = max(config.num_envs, config.eval_episodes, config.batch_size)
-        acting += 4 * most * (agent.repr_dim * spec.action_dim + 3 * (seen.obs_dim + seen.goal_dim))
-    return round(6.5 * weights) + trunks + 16 * row * block + pairs + acting
+        scored = 4 * most * (agent.repr_dim * spec.action_dim + 3 * (seen.obs_dim + seen.goal_dim))
+        return agent.critics * (2 * of_critic + heads + pairs) + scored
+    return encoders + pairs
 
 
 def parameters(agent: Any) -> dict[str, int]:

@@ -70,6 +70,14 @@ def test_successors_learn_the_u_maze(tmp_path, agent, seed):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("agent", ["sac", "td3"])
+@pytest.mark.parametrize("seed", range(3))
+def test_temporal_differences_learn_the_u_maze(tmp_path, agent, seed):
+    last = goalward(tmp_path, "train", "point_u_maze", "--agent", agent, "--seed", str(seed), "--out", "run")
+    assert last["success_rate"] >= 0.95
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_two_boxes_are_brought_from_starts_that_training_has_not(tmp_path, seed):
     line = "train boxes_3x3_2 --eval-env boxes_3x3_2_test --width 64 --total-env-steps 128000 --epochs 4"
