@@ -75,7 +75,7 @@ def another(name, hint, default):
     if name in near:
         return near[name]
     if get_origin(hint) is Literal:
-        return get_args(hint)[-1]
+        return next(value for value in reversed(get_args(hint)) if value != default)
     allowed = get_args(hint) or (hint,)
     if bool in allowed:
         return not default
@@ -128,6 +128,29 @@ def test_a_bin_has_a_step_at_least():
         check_together(toy.config(agent={"name": agent, "window": 9, "bins": 9}))
         with pytest.raises(UserError, match="bins is 10, more than window 9"):
             check_together(toy.config(agent={"name": agent, "window": 9, "bins": 10}))
+
+
+@pytest.mark.parametrize("name", ["critic_depth", "critic_width"])
+@pytest.mark.parametrize("agent", ["gcbc", "gcsl"])
+def test_sizes_of_a_critic_are_refused_where_there_is_none(agent, name):
+    with pytest.raises(UserError, match=f"{name} is 4, but {agent} has no critic; leave it out"):
+        check_together(toy.config(agent={"name": agent}, network={name: 4}))
+
+
+def test_shares_of_goals_are_of_one_batch():
+    check_together(
+        toy.config(agent={"name": "td3", "her_share": 0.7, "current_goals": 0.1, "random_goals": 0.2})
+    )
+    with pytest.raises(UserError, match=r"her_share 0\.8, current_goals 0\.1, random_goals 0\.2: they are"):
+        check_together(toy.config(agent={"name": "sac", "current_goals": 0.1, "random_goals": 0.2}))
+
+
+def test_a_value_in_bins_holds_no_entropy():
+    for kind in ("hl_gauss", "two_hot"):
+        check_together(toy.config(agent={"name": "sac", "value_loss": kind, "soft_value": False}))
+        check_together(toy.config(agent={"name": "td3", "value_loss": kind}))
+        with pytest.raises(UserError, match=f"value_loss is {kind}, .*use --no-soft-value with it"):
+            check_together(toy.config(agent={"name": "sac", "value_loss": kind}))
 
 
 WITH_ACTOR = [name for name in AGENTS if name != "discrete_crl"]

@@ -79,9 +79,10 @@ def _check_actions(config: TrainConfig, spec: EnvSpec) -> None:
 
 def _alone(config: TrainConfig, spec: EnvSpec) -> Agent:
     """Build an agent that collects for itself."""
-    actor, critic = architectures(config.network)
-    of_networks = {"critic": critic} if spec.discrete else {"actor": actor, "critic": critic}
-    agent = AGENTS[type(config.agent)](config.agent, _seen(spec), **of_networks)
+    kind = AGENTS[type(config.agent)]
+    of_networks = dict(zip(("actor", "critic"), architectures(config.network), strict=True))
+    its = {name: arch for name, arch in of_networks.items() if name in kind.__dataclass_fields__}
+    agent = kind(config.agent, _seen(spec), **its)
     return agent if spec.sight is None else Seeing(agent, spec.sight)
 
 

@@ -31,7 +31,6 @@ class Imitation:
     config: GCBCConfig
     spec: EnvSpec
     actor: Architecture
-    critic: Architecture
 
     @property
     def relabel(self) -> Relabel:

@@ -1,7 +1,9 @@
 """Settings that go together, or do not: each of them may be in its range."""
 
 from goalward.config.actor_critic import ActorCriticConfig
+from goalward.config.agents import agent_name
 from goalward.config.discrete_crl import DiscreteCRLConfig
+from goalward.config.imitation import GCBCConfig
 from goalward.config.sac import SACConfig
 from goalward.config.srl import SRLConfig
 from goalward.config.td import TDConfig
@@ -16,8 +18,11 @@ def check_together(config: TrainConfig) -> None:
         _check_shares(config.agent)
     if isinstance(config.agent, SACConfig):
         _check_value(config.agent)
+    if isinstance(config.agent, GCBCConfig):
+        _check_has_no("critic", config)
     if isinstance(config.agent, DiscreteCRLConfig):
-        _check_critic_alone(config.agent, config)
+        _check_has_no("actor", config)
+        _check_episodes(config.agent, config)
     if isinstance(config.agent, SRLConfig):
         _check_bins(config.agent)
     _check_length(config)
@@ -53,12 +58,15 @@ def _check_bins(agent: SRLConfig) -> None:
         raise UserError(f"bins is {agent.bins}, more than window {agent.window}; use --bins {agent.window}")
 
 
-def _check_critic_alone(agent: DiscreteCRLConfig, config: TrainConfig) -> None:
-    for name in ("actor_depth", "actor_width"):
-        if getattr(config.network, name) is not None:
-            raise UserError(
-                f"{name} is {getattr(config.network, name)}, but discrete_crl has no actor; leave it out"
-            )
+def _check_has_no(network: str, config: TrainConfig) -> None:
+    """Raise `UserError` for sizes of a network that the agent does not have."""
+    for name in (f"{network}_depth", f"{network}_width"):
+        size = getattr(config.network, name)
+        if size is not None:
+            raise UserError(f"{name} is {size}, but {agent_name(config.agent)} has no {network}; leave it out")
+
+
+def _check_episodes(agent: DiscreteCRLConfig, config: TrainConfig) -> None:
     if config.batch_size % agent.samples_per_episode or config.batch_size == agent.samples_per_episode:
         raise UserError(
             f"samples_per_episode is {agent.samples_per_episode}, but a batch of {config.batch_size} must be "

@@ -23,7 +23,12 @@ from goalward.pictures.grids import Grid
 from goalward.pictures.lines import Group, Panel
 from goalward.pictures.maps import Map, Ranks
 
-_NETWORKS = {"actor": "the actor", "phi": "φ, the critic's network of states", "psi": "ψ, that of goals"}
+_NETWORKS = {
+    "actor": "the actor",
+    "phi": "φ, the critic's network of states",
+    "psi": "ψ, that of goals",
+    "q": "Q, the critic of returns",
+}
 DRAWS = 1_000  # of the bootstrap of a band: it has an interval at each evaluation
 MOST_BESIDE = 3  # panels of a published figure; a larger one is folded
 NOTHING = Interval(float("nan"), float("nan"), float("nan"))

@@ -23,7 +23,7 @@ PLAIN = "plain"  # the scale of a study that was given in words
 # What an evaluation measures, by its names in metrics.jsonl.
 METRICS = ("success_rate", "final_success", "time_at_goal", "time_at_goal_fraction", "final_distance")
 CLOCKS = ("updates", "env_steps")
-NETWORKS = ("actor", "phi", "psi")
+NETWORKS = ("actor", "phi", "psi", "q")
 # Kinds of measures and of figures, with their options and what these are by default; `...` has to be given.
 MEASURES: dict[str, dict[str, Any]] = {
     "final": {"metric": ..., "last": 5},
