@@ -119,7 +119,7 @@ def test_shares_of_the_actors_goals_are_of_one_batch():
     assert CRLConfig(actor_random_goals=0.25, actor_commanded_goals=0.75).actor_commanded_goals == 0.75
     for one, other in (("actor_random_goals", "actor_commanded_goals"), ("current_goals", "random_goals")):
         both = {"agent": {one: 0.5, other: 0.75}}
-        with pytest.raises(UserError, match=rf"{one} is 0.5 and {other} 0.75; .* at most 1"):
+        with pytest.raises(UserError, match=rf"{one} 0.5, {other} 0.75: .* at most 1"):
             check_together(from_dict(merge(toy.SETTINGS, both), "test"))
 
 
