@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from goalward import quasimetrics
 from goalward.types import Metrics
 
 # Added under the square root of a distance: its gradient stays finite, and is 0, where φ = ψ.
@@ -51,6 +52,26 @@ def _unit(x: Float[Array, "B R"]) -> Float[Array, "B R"]:
     return x / _distance(jnp.sum(x**2, axis=-1, keepdims=True))
 
 
+def _halves(x: Float[Array, "B R"]) -> tuple[Float[Array, "B R/2"], Float[Array, "B R/2"]]:
+    first, second = jnp.split(x, 2, axis=-1)
+    return first, second
+
+
+def _paired_mrn(phi: Float[Array, "B R"], psi: Float[Array, "B R"]) -> Float[Array, " B"]:
+    """‖x₁ − y₁‖ + max_k relu(x₂ − y₂)_k of the halves of x = φ and y = ψ (arXiv 2208.08133)."""
+    (near, far), (near_goal, far_goal) = _halves(phi), _halves(psi)
+    return _distance(_paired_sq_distance(near, near_goal)) + quasimetrics.paired(
+        quasimetrics.residual, far, far_goal
+    )
+
+
+def _pairwise_mrn(phi: Float[Array, "B R"], psi: Float[Array, "C R"]) -> Float[Array, "B C"]:
+    (near, far), (near_goal, far_goal) = _halves(phi), _halves(psi)
+    return _distance(_pairwise_sq_distance(near, near_goal)) + quasimetrics.pairwise(
+        quasimetrics.residual, far, far_goal
+    )
+
+
 ENERGIES: dict[str, Energy] = {
     "l2": Energy(
         lambda phi, psi: -_distance(_paired_sq_distance(phi, psi)),
@@ -71,6 +92,14 @@ ENERGIES: dict[str, Energy] = {
     "cosine": Energy(
         lambda phi, psi: jnp.sum(_unit(phi) * _unit(psi), axis=-1),
         lambda phi, psi: _unit(phi) @ _unit(psi).T,
+    ),
+    "mrn": Energy(
+        lambda phi, psi: -_paired_mrn(phi, psi),
+        lambda phi, psi: -_pairwise_mrn(phi, psi),
+    ),
+    "iqe": Energy(
+        lambda phi, psi: -quasimetrics.paired(quasimetrics.intervals, phi, psi),
+        lambda phi, psi: -quasimetrics.pairwise(quasimetrics.intervals, phi, psi),
     ),
 }
 

@@ -123,6 +123,17 @@ def test_shares_of_the_actors_goals_are_of_one_batch():
             check_together(from_dict(merge(toy.SETTINGS, both), "test"))
 
 
+@pytest.mark.parametrize(
+    ("energy", "refused", "nearest"), [("mrn", 9, "8 or 10"), ("iqe", 12, "8 or 16"), ("iqe", 4, "8")]
+)
+def test_a_distance_with_a_direction_needs_whole_groups(energy, refused, nearest):
+    for agent in ("crl", "discrete_crl"):
+        check_together(toy.config(agent={"name": agent, "energy": energy, "repr_dim": 16}))
+        told = f"repr_dim is {refused}, but energy {energy} .*; use --repr-dim {nearest}$"
+        with pytest.raises(UserError, match=told):
+            check_together(toy.config(agent={"name": agent, "energy": energy, "repr_dim": refused}))
+
+
 def test_a_bin_has_a_step_at_least():
     for agent in ("srl", "chrono"):
         check_together(toy.config(agent={"name": agent, "window": 9, "bins": 9}))

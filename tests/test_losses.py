@@ -26,6 +26,29 @@ def rows(seed, *shape):
 # --- the definitions, as plain loops in float64 ---
 
 
+def union_length(intervals):
+    """Of intervals (start, end), by their merging one after the other."""
+    total, reach = 0.0, -np.inf
+    for start, end in sorted(intervals):
+        total += max(0.0, end - max(start, reach))
+        reach = max(reach, end)
+    return total
+
+
+def interval_distance(x, y):
+    lengths = [
+        union_length([(x[k], max(x[k], y[k])) for k in range(group, group + 8)])
+        for group in range(0, len(x), 8)
+    ]
+    return np.mean(lengths) / 2 + max(lengths) / 2
+
+
+def residual_distance(x, y):
+    half = len(x) // 2
+    near = np.sqrt(((x[:half] - y[:half]) ** 2).sum() + DISTANCE_EPSILON)
+    return near + max(0.0, *(x[half:] - y[half:]))
+
+
 def energy_of_two(name, phi, psi):
     phi, psi = np.asarray(phi, np.float64), np.asarray(psi, np.float64)
     return {
@@ -34,6 +57,8 @@ def energy_of_two(name, phi, psi):
         "dot": lambda: (phi * psi).sum(),
         "scaled_dot": lambda: (phi * psi).sum() / np.sqrt(len(phi)),
         "cosine": lambda: (phi * psi).sum() / np.linalg.norm(phi) / np.linalg.norm(psi),
+        "mrn": lambda: -residual_distance(phi, psi),
+        "iqe": lambda: -interval_distance(phi, psi),
     }[name]()
 
 
@@ -94,14 +119,14 @@ def finite_differences(function, x, step=1e-5):
 @pytest.mark.parametrize("name", ENERGIES)
 @pytest.mark.parametrize("origin", [0.0, 100.0])
 def test_pairwise_is_a_double_loop_over_paired(name, origin):
-    phi, psi = origin + rows(0, 4, 8), origin + rows(1, 6, 8)
+    phi, psi = origin + rows(0, 4, 16), origin + rows(1, 6, 16)
     looped = [[PAIRED[name](phi[i : i + 1], psi[j : j + 1])[0] for j in range(6)] for i in range(4)]
     np.testing.assert_allclose(PAIRWISE[name](phi, psi), looped, rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ENERGIES)
 def test_paired_is_its_definition(name):
-    phi, psi = rows(0, 4, 8), rows(1, 4, 8)
+    phi, psi = rows(0, 4, 16), rows(1, 4, 16)
     expected = [energy_of_two(name, p, q) for p, q in zip(phi, psi, strict=True)]
     np.testing.assert_allclose(PAIRED[name](phi, psi), expected, rtol=1e-5, atol=1e-6)
 
@@ -148,7 +173,7 @@ def test_gradient_of_a_distance_is_zero_where_representations_meet(name):
 @pytest.mark.parametrize("name", ENERGIES)
 def test_energy_gradients_match_finite_differences(name):
     """Of a weighted sum of all pairwise energies and all paired ones, for φ and for ψ."""
-    phi, psi, weights = rows(0, 3, 4), rows(1, 3, 4), rows(2, 3, 3)
+    phi, psi, weights = rows(0, 3, 16), rows(1, 3, 16), rows(2, 3, 3)
     energy = ENERGIES[name]
 
     def weighted(phi, psi):
@@ -161,6 +186,52 @@ def test_energy_gradients_match_finite_differences(name):
     by_phi, by_psi = jax.jit(jax.grad(weighted, (0, 1)))(phi, psi)
     np.testing.assert_allclose(by_phi, finite_differences(lambda x: naive(x, psi), phi), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(by_psi, finite_differences(lambda x: naive(phi, x), psi), rtol=1e-3, atol=1e-4)
+
+
+METRICS = pytest.mark.parametrize("name", ["l2", "mrn", "iqe"])
+
+
+@METRICS
+def test_a_way_through_another_point_is_not_shorter(name):
+    x, y, z = (2 * rows(seed, 500, 16) for seed in range(3))
+    x[:100], z[100:200] = y[:100], y[100:200]
+    near = 0.2 * rows(3, 100, 16)
+    y[200:300] = x[200:300] + near
+    direct = -PAIRED[name](x, z)
+    assert np.all(direct <= -PAIRED[name](x, y) - PAIRED[name](y, z) + 1e-5)
+
+
+@METRICS
+def test_a_distance_is_none_to_oneself_and_at_least_that_to_others(name):
+    x, y = rows(0, 200, 16), rows(1, 200, 16)
+    own = np.sqrt(DISTANCE_EPSILON) if name != "iqe" else 0.0
+    np.testing.assert_allclose(-PAIRED[name](x, x), own, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(np.diagonal(-PAIRWISE[name](x, x)), own, atol=2e-3)
+    assert np.all(-PAIRWISE[name](x, y) >= own)
+
+
+# From 0 to 1 in the second half: MRN's first half stays where it is; IQE's eight equal intervals are one.
+@pytest.mark.parametrize(("name", "there", "back"), [("mrn", 1e-3, 1.001), ("iqe", (1 / 2 + 1) / 2, 0.0)])
+def test_back_may_be_further_than_there(name, there, back):
+    low = np.zeros((1, 16), np.float32)
+    high = np.float32([[0] * 8 + [1] * 8])
+    assert -PAIRED[name](low, high)[0] == pytest.approx(there, rel=1e-4)
+    assert -PAIRED[name](high, low)[0] == pytest.approx(back, rel=1e-4, abs=1e-7)
+
+
+def test_intervals_that_touch_overlap_or_lie_apart_are_counted_once():
+    x = np.float32([[0, 0.5, 2, 2, 5, 5, 9, 3]])
+    # [0, 1], within it, [2, 3], within it, none, [5, 6], none, [3, 3.5]
+    y = np.float32([[1, 0.7, 3, 2.5, 4, 6, 9, 3.5]])
+    assert -PAIRED["iqe"](x, y)[0] == pytest.approx(1 + 1.5 + 1)
+    assert -PAIRED["iqe"](x + 7, y + 7)[0] == pytest.approx(3.5)
+
+
+@pytest.mark.parametrize("name", ["mrn", "iqe"])
+def test_the_backward_pass_keeps_no_array_of_all_pairs_and_dimensions(name):
+    shape = jax.ShapeDtypeStruct((32, 64), jnp.float32)
+    _, backward = jax.eval_shape(lambda phi, psi: jax.vjp(ENERGIES[name].pairwise, phi, psi), shape, shape)
+    assert sum(leaf.size for leaf in jax.tree.leaves(backward)) < 4 * 32**2 + 4 * 32 * 64
 
 
 # --- objectives ---

@@ -23,8 +23,9 @@ class DiscreteCRLConfig(AgentConfig):
     """γ of that law."""
     repr_dim: int = 64
     """Dimension of the representations φ(s, a) and ψ(g)."""
-    energy: Literal["l2", "sq_l2", "dot", "scaled_dot", "cosine"] = "l2"
-    """f(s, a, g): −‖φ − ψ‖, −‖φ − ψ‖², φᵀψ, φᵀψ / √R, or the cosine."""
+    energy: Literal["l2", "sq_l2", "dot", "scaled_dot", "cosine", "mrn", "iqe"] = "l2"
+    """f(s, a, g): −‖φ − ψ‖, −‖φ − ψ‖², φᵀψ, φᵀψ / √R, the cosine, or minus a distance that has a direction:
+    MRN's, of an even repr-dim, or IQE's, of a multiple of 8 (docs/methods.md)."""
     objective: Literal["info_nce", "backward_info_nce", "symmetric_info_nce", "binary_nce"] = "info_nce"
     """Contrastive objective of the critic."""
     logsumexp_penalty: float = 0.1

@@ -2,6 +2,7 @@
 
 from goalward.config.actor_critic import ActorCriticConfig
 from goalward.config.agents import agent_name
+from goalward.config.crl import CRLConfig
 from goalward.config.discrete_crl import DiscreteCRLConfig
 from goalward.config.imitation import GCBCConfig
 from goalward.config.sac import SACConfig
@@ -10,6 +11,9 @@ from goalward.config.td import TDConfig
 from goalward.config.train import TrainConfig
 from goalward.errors import UserError
 from goalward.limits import INT32
+
+# What repr_dim has to be a multiple of, by energy.
+_MULTIPLES = {"mrn": 2, "iqe": 8}
 
 
 def check_together(config: TrainConfig) -> None:
@@ -25,6 +29,8 @@ def check_together(config: TrainConfig) -> None:
         _check_episodes(config.agent, config)
     if isinstance(config.agent, SRLConfig):
         _check_bins(config.agent)
+    if isinstance(config.agent, CRLConfig | DiscreteCRLConfig):
+        _check_energy(config.agent)
     _check_length(config)
     if config.buffer_gb is None:
         _check_buffer(config)
@@ -50,6 +56,17 @@ def _check_value(agent: SACConfig) -> None:
         raise UserError(
             f"value_loss is {agent.value_loss}, whose bins hold what rewards can sum up to, not an entropy "
             "beside it; use --no-soft-value with it, or --value-loss mse"
+        )
+
+
+def _check_energy(agent: CRLConfig | DiscreteCRLConfig) -> None:
+    multiple = _MULTIPLES.get(agent.energy, 1)
+    below = agent.repr_dim // multiple * multiple
+    if below != agent.repr_dim:
+        nearest = [dim for dim in (below, below + multiple) if 0 < dim <= INT32]
+        raise UserError(
+            f"repr_dim is {agent.repr_dim}, but energy {agent.energy} needs a multiple of {multiple}; "
+            f"use --repr-dim {' or '.join(map(str, nearest))}"
         )
 
 
