@@ -15,7 +15,7 @@ import optax
 from jax.scipy.stats import norm
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from goalward import networks
+from goalward import trunks
 from goalward.agents import parts
 from goalward.losses import DISTANCE_EPSILON
 from goalward.types import Batch, Metrics, Trajectory
@@ -74,11 +74,16 @@ def from_goalward(state: parts.State) -> State:
     return State(*params, (ADAM.init(params[0]), ADAM.init(params[1]), ADAM.init(params[2])))
 
 
-def unstack(trunk: networks.Trunk) -> Network:
+def unstack(trunk: trunks.Trunk) -> Network:
     """A trunk of the paper's kind, with leaves (N, S, …) in its blocks, as N lists of S layers."""
     arch = trunk.arch
     paper = arch._replace(
-        residual=True, residual_scale="one", layer_norm=True, activation="swish", precision="float32"
+        trunk="mlp",
+        residual=True,
+        residual_scale="one",
+        layer_norm=True,
+        activation="swish",
+        precision="float32",
     )
     if arch != paper:
         raise ValueError(f"this is written for the paper's layers only, not {arch}")
@@ -97,7 +102,7 @@ def apply_layer(p: Layer, x: Float[Array, "B i"]) -> Float[Array, "B o"]:
     """swish((y − mean) / √(variance + ε) · scale + offset), where y = x W + b."""
     y = x @ p.weight + p.bias[None]
     y = y - jnp.mean(y, axis=-1, keepdims=True)
-    y = y * jax.lax.rsqrt(jnp.mean(y**2, axis=-1, keepdims=True) + networks.NORM_EPSILON)
+    y = y * jax.lax.rsqrt(jnp.mean(y**2, axis=-1, keepdims=True) + trunks.NORM_EPSILON)
     return jax.nn.swish(y * p.scale[None] + p.offset[None])
 
 

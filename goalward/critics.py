@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from goalward.networks import Architecture, Dense, LayerNorm, Trunk
+from goalward.networks import AnyTrunk, make_trunk
+from goalward.trunks import Architecture, Dense, LayerNorm
 
 FILM_SCALE = 0.1
 TIME_DEVIATION = 0.02
@@ -34,12 +35,12 @@ class SurvivalCritic(eqx.Module):
     Hazards are B x + c, where the r numbers x are of the head's output: bins share what is learned.
     """
 
-    phi: Trunk
-    psi: Trunk
+    phi: AnyTrunk
+    psi: AnyTrunk
     phi_norm: LayerNorm | None  # of the representation
     psi_norm: LayerNorm | None
     film: Dense
-    head: Trunk
+    head: AnyTrunk
     time_basis: Float[Array, "K r"]
     time_bias: Float[Array, " K"]
 
@@ -48,14 +49,14 @@ class SurvivalCritic(eqx.Module):
                  norm_repr: bool = False):  # fmt: skip
         """A `head` less deep than one block is its stem alone. Raises `UserError` for an invalid depth."""
         phi_key, psi_key, film_key, head_key, basis_key = jax.random.split(key, 5)
-        self.phi = Trunk(obs_dim + action_dim, repr_dim, encoder, phi_key)
-        self.psi = Trunk(goal_dim, repr_dim, encoder, psi_key)
+        self.phi = make_trunk(obs_dim + action_dim, repr_dim, encoder, phi_key)
+        self.psi = make_trunk(goal_dim, repr_dim, encoder, psi_key)
         self.phi_norm = LayerNorm(repr_dim) if norm_repr else None
         self.psi_norm = LayerNorm(repr_dim) if norm_repr else None
         self.film = Dense(repr_dim, 2 * repr_dim, film_key)
         if 1 <= head.depth < head.block_size:
             head = head._replace(depth=1)
-        self.head = Trunk(4 * repr_dim, 1 + rank + occupancy_bins, head, head_key)
+        self.head = make_trunk(4 * repr_dim, 1 + rank + occupancy_bins, head, head_key)
         self.time_basis = TIME_DEVIATION * jax.random.normal(basis_key, (bins, rank))
         self.time_bias = jnp.zeros(bins)
 
@@ -86,11 +87,11 @@ class SurvivalCritic(eqx.Module):
 class ValueCritic(eqx.Module):
     """Q(s, a, g) by one trunk on all three, which knows no representation of the goal alone."""
 
-    q: Trunk
+    q: AnyTrunk
 
     def __init__(self, obs_dim: int, action_dim: int, goal_dim: int, outputs: int, arch: Architecture,
                  key: PRNGKeyArray):  # fmt: skip
-        self.q = Trunk(obs_dim + action_dim + goal_dim, outputs, arch, key)
+        self.q = make_trunk(obs_dim + action_dim + goal_dim, outputs, arch, key)
 
     def __call__(
         self, obs: Float[Array, "B D"], action: Float[Array, "B A"], goal: Float[Array, "B G"]
@@ -108,15 +109,15 @@ class ValueCritic(eqx.Module):
 class ChoiceCritic(eqx.Module):
     """φ(s, a) of all choices a at once, by a head each on one trunk, and ψ(g)."""
 
-    phi: Trunk
-    psi: Trunk
+    phi: AnyTrunk
+    psi: AnyTrunk
     choices: int = eqx.field(static=True)
 
     def __init__(self, obs_dim: int, choices: int, goal_dim: int, repr_dim: int, arch: Architecture,
                  key: PRNGKeyArray):  # fmt: skip
         phi_key, psi_key = jax.random.split(key)
-        self.phi = Trunk(obs_dim, choices * repr_dim, arch, phi_key)
-        self.psi = Trunk(goal_dim, repr_dim, arch, psi_key)
+        self.phi = make_trunk(obs_dim, choices * repr_dim, arch, phi_key)
+        self.psi = make_trunk(goal_dim, repr_dim, arch, psi_key)
         self.choices = choices
 
     def encode_choices(self, obs: Float[Array, "B D"]) -> Float[Array, "B A R"]:

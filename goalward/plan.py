@@ -11,11 +11,18 @@ import jax
 from jax.extend import core
 from jaxtyping import Array, PRNGKeyArray
 
-from goalward import agents, machine, reach, replay, train
+from goalward import agents, attention, machine, reach, replay, train
 from goalward.agents.core import architectures
-from goalward.config import DiscreteCRLConfig, GCBCConfig, SRLConfig, TDConfig, TrainConfig
+from goalward.config import (
+    ActorConfig,
+    DiscreteCRLConfig,
+    GCBCConfig,
+    SRLConfig,
+    TDConfig,
+    TrainConfig,
+)
 from goalward.errors import UserError
-from goalward.networks import Architecture
+from goalward.trunks import Architecture
 from goalward.types import EnvSpec
 
 # Of the memory that is free, what a run may take: the rest is for checkpoints being written, and for others.
@@ -126,19 +133,22 @@ def most_memory(experiment: train.Experiment) -> Memory:
 def most_activations(config: TrainConfig, weights: int, spec: EnvSpec) -> int:
     """Bytes that an update needs at most besides the state of a run, whose weights take so many.
 
-    Kept activations of the trunks that are differentiated at a time are counted (`networks.KEPT`); the rest was
+    Kept activations of the trunks that are differentiated at a time are counted (`trunks.KEPT`); the rest was
     fitted to what XLA reports for many shapes: copies of the weights (gradients among them), arrays of the
     layers of one block, and those of the agent.
     """
     actor, critic = architectures(config.network)
-    row = 4 * config.batch_size
+    row, tokens = 4 * config.batch_size, most_tokens(config, spec)
 
     def kept(arch: Architecture) -> int:
         blocks = arch.depth // arch.block_size
-        return row * arch.width * (1 + blocks + (0 if arch.remat else arch.depth))
+        arrays = blocks * attention.KEPT_ARRAYS if arch.trunk == "attention" else blocks + arch.depth
+        return row * tokens * arch.width * (1 + (blocks if arch.remat else arrays))
 
-    block = max(arch.width * min(arch.depth, arch.block_size) for arch in (actor, critic))
-    acting = 4 * max(config.num_envs, config.eval_episodes) * 8 * actor.width
+    block = tokens * max(arch.width * min(arch.depth, arch.block_size) for arch in (actor, critic))
+    if config.network.trunk == "attention":  # what each token attends to
+        block += tokens**2 * max(attention.heads(arch.width) for arch in (actor, critic))
+    acting = 4 * max(config.num_envs, config.eval_episodes) * 8 * tokens * actor.width
     of_agent = _activations_of_agent(config, spec, kept(actor), kept(critic))
     return round(6.5 * weights) + of_agent + 16 * row * block + acting
 
@@ -167,6 +177,17 @@ def _activations_of_agent(config: TrainConfig, spec: EnvSpec, of_actor: int, of_
         scored = 4 * most * (agent.repr_dim * spec.action_dim + 3 * (seen.obs_dim + seen.goal_dim))
         return agent.critics * (2 * of_critic + heads + pairs) + scored
     return encoders + pairs
+
+
+def most_tokens(config: TrainConfig, spec: EnvSpec) -> int:
+    """Vectors that a network makes of one input, at most: one, and for attention one for each number."""
+    if config.network.trunk != "attention":
+        return 1
+    seen, agent = spec.sight or spec, config.agent
+    actions = agent.chunk * spec.action_dim if isinstance(agent, ActorConfig) else 0
+    head = 4 * agent.repr_dim if isinstance(agent, SRLConfig) else 0
+    other = seen.goal_dim + actions if isinstance(agent, TDConfig) else max(seen.goal_dim, actions)
+    return 1 + max(seen.obs_dim + other, head)
 
 
 def parameters(agent: Any) -> dict[str, int]:

@@ -269,7 +269,7 @@ def test_merging_goes_into_parts_and_changes_neither_side():
         ({"depth": 8}, ["'depth'", "'network.depth'"]),
         ({"agent": {"epochs": 8}}, ["'agent.epochs'", "'epochs'"]),
         ({"zzzzzz": 8}, ["'zzzzzz'", "the settings here are env,"]),
-        ({"network": {"zzzzzz": 8}}, ["'network.zzzzzz'", "the settings here are depth,"]),
+        ({"network": {"zzzzzz": 8}}, ["'network.zzzzzz'", "the settings here are trunk,"]),
     ],
 )
 def test_an_unknown_setting_is_told_with_the_near_and_the_valid_ones(values, told):

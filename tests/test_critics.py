@@ -6,7 +6,7 @@ from test_networks import random_leaves, unrolled
 
 from goalward.critics import SurvivalCritic, half_depth
 from goalward.errors import UserError
-from goalward.networks import Architecture
+from goalward.trunks import Architecture
 
 KEY = jax.random.key(0)
 ENCODER = Architecture(depth=2, width=8, block_size=4)

@@ -7,20 +7,8 @@ from scipy.special import erf
 from goalward.agents.core import architectures
 from goalward.config import NetworkConfig
 from goalward.errors import UserError
-from goalward.networks import (
-    ACTIVATIONS,
-    LOG_STD_MAX,
-    LOG_STD_MIN,
-    Actor,
-    Architecture,
-    Critic,
-    Layer,
-    LayerNorm,
-    Trunk,
-    block_norms,
-    check_depth,
-    sample_action,
-)
+from goalward.networks import LOG_STD_MAX, LOG_STD_MIN, Actor, Critic, block_norms, sample_action
+from goalward.trunks import ACTIVATIONS, Architecture, Layer, LayerNorm, Trunk, check_depth
 
 KEY = jax.random.key(0)
 IN, OUT = 3, 5

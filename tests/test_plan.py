@@ -121,6 +121,11 @@ SHAPES = [
     ({"depth": 16, "width": 64, "block_size": 4, "layer_norm": False}, 256),
     ({"actor_depth": 2, "critic_depth": 32, "width": 128, "block_size": 2}, 256),
     ({"depth": 1, "width": 64, "block_size": 4}, 512),
+    ({"trunk": "hyperspherical", "depth": 16, "width": 256, "block_size": 2}, 1024),
+    ({"trunk": "hyperspherical", "depth": 16, "width": 64, "block_size": 4, "remat": True}, 256),
+    ({"trunk": "attention", "depth": 16, "width": 64, "block_size": 4}, 256),
+    ({"trunk": "attention", "depth": 16, "width": 128, "block_size": 4, "remat": True}, 256),
+    ({"trunk": "attention", "depth": 4, "width": 256, "block_size": 4}, 512),
 ]
 
 
@@ -149,6 +154,11 @@ def test_the_estimate_holds_for_choices(env, agent, sizes, width):
         ({"name": "srl", "bins": 64}, {"depth": 32, "width": 128, "block_size": 4}, 256),
         ({"name": "chrono", "bins": 1000, "window": 1000}, {"depth": 16, "width": 64, "block_size": 4}, 512),
         ({"name": "chrono", "bins": 64}, {"depth": 4, "width": 256, "block_size": 4}, 256),
+        (
+            {"name": "chrono", "bins": 64, "repr_dim": 8},
+            {"trunk": "attention", "stem_bias": False, "depth": 4, "width": 32, "block_size": 4},
+            128,
+        ),
     ],
 )
 def test_the_estimate_holds_for_critics_of_hazards(agent, network, batch):
@@ -203,5 +213,6 @@ def needs(config):
 )
 def test_the_estimate_of_activations_is_above_what_xla_needs_and_not_far(network, batch):
     """Temporary memory depends on shapes, and not on how well XLA is told to optimise."""
+    network = {"stem_bias": network.get("trunk", "mlp") == "mlp"} | network
     needed, estimated = needs(toy.config(batch_size=batch, buffer_rows=300, network=network))
     assert needed <= estimated <= 3 * needed

@@ -28,7 +28,7 @@ from goalward.config import (
     agent_name,
 )
 from goalward.errors import UserError
-from goalward.networks import check_depth
+from goalward.trunks import check_depth
 from goalward.types import EnvSpec
 
 # Which agent has which settings.

@@ -15,8 +15,8 @@ from goalward.agents.parts import Params, State
 from goalward.config import ChronoConfig
 from goalward.critics import SurvivalCritic
 from goalward.losses import ENERGIES, masked_mean
-from goalward.networks import Architecture
 from goalward.replay import Relabel
+from goalward.trunks import Architecture
 from goalward.types import Batch, EnvSpec, Metrics
 
 

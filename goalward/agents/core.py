@@ -5,8 +5,8 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Array, PRNGKeyArray
 
 from goalward.config import NetworkConfig
-from goalward.networks import Architecture, check_depth
 from goalward.replay import Relabel
+from goalward.trunks import Architecture, check_depth
 from goalward.types import Batch, Metrics
 
 AgentState = Any  # a NamedTuple of arrays; its `params` (a NamedTuple of parts) are what is learned
@@ -69,6 +69,7 @@ def architectures(config: NetworkConfig) -> tuple[Architecture, Architecture]:
     check_depth(actor_depth, config.block_size, "depth" if config.actor_depth is None else "actor_depth")
     check_depth(critic_depth, config.block_size, "depth" if config.critic_depth is None else "critic_depth")
     shared = Architecture(
+        trunk=config.trunk,
         block_size=config.block_size,
         residual=config.residual,
         residual_scale=config.residual_scale,

@@ -17,8 +17,9 @@ from goalward.agents import parts
 from goalward.agents.parts import Params, State
 from goalward.config import CRLConfig
 from goalward.losses import ENERGIES, OBJECTIVES, Energy, contrastive_metrics, logsumexp_penalty
-from goalward.networks import Architecture, Critic, Trunk
+from goalward.networks import AnyTrunk, Critic, make_trunk
 from goalward.replay import Relabel
+from goalward.trunks import Architecture
 from goalward.types import Batch, EnvSpec, Metrics
 
 SURVIVAL_STREAM = 0x6C697665  # keys of the labels of survival: the actor's noise has the update's key itself
@@ -52,7 +53,7 @@ class CRL:
         critic = Critic(spec.obs_dim, actions, spec.goal_dim, config.repr_dim, self.critic, critic_key)
         survival = None
         if self._survives:
-            survival = Trunk(
+            survival = make_trunk(
                 spec.obs_dim + actions, 1, self.critic._replace(depth=self.critic.block_size), survival_key
             )
         return parts.start(config, spec, Params(actor, critic, jnp.zeros(()), survival))
@@ -111,7 +112,7 @@ class CRL:
         loss += self.config.logsumexp_penalty * logsumexp_penalty(logits)
         return loss, (contrastive_metrics(logits), psi)
 
-    def survival_loss(self, survival: Trunk, batch: Batch, key: PRNGKeyArray) -> Array:
+    def survival_loss(self, survival: AnyTrunk, batch: Batch, key: PRNGKeyArray) -> Array:
         """How badly Z(s, a) tells which samples survive a geometric number of steps."""
         left, failed = parts.outcomes(batch)
         uniform = jax.random.uniform(jax.random.fold_in(key, SURVIVAL_STREAM), left.shape)
@@ -140,6 +141,6 @@ class CRL:
         return ENERGIES[self.config.energy]
 
 
-def _logit(survival: Trunk, obs: Array, action: Array) -> Array:
+def _logit(survival: AnyTrunk, obs: Array, action: Array) -> Array:
     """Logit (B,) of Z(s, a)."""
     return jax.vmap(survival)(jnp.concatenate([obs, action], axis=-1))[:, 0]

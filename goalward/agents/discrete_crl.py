@@ -24,8 +24,9 @@ from goalward.losses import (
     logsumexp_penalty,
     temperature_loss,
 )
-from goalward.networks import Architecture, block_norms
+from goalward.networks import block_norms
 from goalward.replay import HORIZONS, Relabel
+from goalward.trunks import Architecture
 from goalward.types import Batch, EnvSpec, Metrics
 
 

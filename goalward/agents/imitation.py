@@ -13,8 +13,9 @@ from goalward.agents.parts import State
 from goalward.config import GCBCConfig
 from goalward.errors import UserError
 from goalward.losses import masked_mean
-from goalward.networks import Actor, Architecture, log_density
+from goalward.networks import Actor, log_density
 from goalward.replay import HORIZONS, Relabel
+from goalward.trunks import Architecture
 from goalward.types import Batch, EnvSpec, Metrics
 
 

@@ -15,9 +15,11 @@ from jaxtyping import Array, PRNGKeyArray
 from goalward import moments, survival
 from goalward.config import ActorConfig, ActorCriticConfig, EntropyConfig
 from goalward.critics import Prediction
+from goalward.hyperspherical import projected
 from goalward.losses import actor_loss, masked_mean, temperature_loss
-from goalward.networks import Actor, Architecture, Trunk, block_norms, sample_action
+from goalward.networks import Actor, AnyTrunk, block_norms, sample_action
 from goalward.replay import HORIZONS, Relabel
+from goalward.trunks import Architecture
 from goalward.types import Batch, EnvSpec, Metrics, Next
 
 
@@ -27,7 +29,7 @@ class Params(NamedTuple):
     actor: Actor
     critic: Any
     log_alpha: Array  # ()
-    survival: Trunk | None = None  # of an agent that learns how likely it is not to fail
+    survival: AnyTrunk | None = None  # of an agent that learns how likely it is not to fail
 
 
 class Scales(NamedTuple):
@@ -89,12 +91,12 @@ def begin(step_sizes: Sequence[float], params: Any) -> State:
 
 
 def step(step_sizes: Sequence[float], state: State, grads: Any) -> State:
-    """Take one step of Adam of each part."""
+    """Take one step of Adam of each part; weights that have to be of length 1 are brought back to it."""
     named = zip(grads._fields, step_sizes, grads, strict=True)
     there = [(name, optax.adam(size), grad) for name, size, grad in named if grad is not None]
     steps = {name: rule.update(grad, opt) for (name, rule, grad), opt in zip(there, state.opt, strict=True)}
     updates = grads._replace(**{name: update for name, (update, _) in steps.items()})
-    params = eqx.apply_updates(state.params, updates)
+    params = projected(eqx.apply_updates(state.params, updates))
     return state._replace(params=params, opt=tuple(opt for _, opt in steps.values()))
 
 
@@ -178,7 +180,7 @@ def averaged(average: Any, newest: Any, kept: float) -> Any:
     def mix(before: Any, now: Any) -> Any:
         return before + (1 - kept) * (now - before) if eqx.is_inexact_array(now) else now
 
-    return jax.tree.map(mix, average, newest)
+    return projected(jax.tree.map(mix, average, newest))
 
 
 def gradients(
@@ -264,7 +266,7 @@ def norms(state: State, grads: Params, batch: Batch) -> Metrics:
     })  # fmt: skip
 
 
-def norms_of(looked_at: dict[str, tuple[Trunk, Trunk, tuple[Array, ...]]]) -> Metrics:
+def norms_of(looked_at: dict[str, tuple[AnyTrunk, AnyTrunk, tuple[Array, ...]]]) -> Metrics:
     """Norms by residual block, (blocks,), of trunks by name, each with its gradient and its inputs (B, …)."""
     found: Metrics = {}
     for name, (trunk, gradient, given) in looked_at.items():

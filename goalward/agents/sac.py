@@ -10,8 +10,9 @@ from jaxtyping import Array, PRNGKeyArray
 from goalward.agents import parts, temporal
 from goalward.agents.parts import Params, State
 from goalward.config import SACConfig
-from goalward.networks import Actor, Architecture, sample_action
+from goalward.networks import Actor, sample_action
 from goalward.replay import Relabel
+from goalward.trunks import Architecture
 from goalward.types import Batch, EnvSpec, Metrics
 
 

@@ -13,8 +13,8 @@ from goalward.agents import parts
 from goalward.agents.parts import Params, State
 from goalward.config import SRLConfig
 from goalward.critics import SurvivalCritic, half_depth
-from goalward.networks import Architecture
 from goalward.replay import Relabel
+from goalward.trunks import Architecture
 from goalward.types import Batch, EnvSpec, Metrics
 
 

@@ -13,8 +13,9 @@ from goalward.agents import parts, temporal
 from goalward.agents.parts import State
 from goalward.agents.temporal import Critics
 from goalward.config import TD3Config
-from goalward.networks import Actor, Architecture
+from goalward.networks import Actor
 from goalward.replay import Relabel
+from goalward.trunks import Architecture
 from goalward.types import Batch, EnvSpec, Metrics
 
 

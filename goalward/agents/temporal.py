@@ -13,9 +13,9 @@ from goalward.agents.parts import State
 from goalward.config import TDConfig
 from goalward.critics import ValueCritic
 from goalward.losses import masked_mean
-from goalward.networks import Architecture
 from goalward.replay import Relabel
 from goalward.returns import Returns, bounds
+from goalward.trunks import Architecture
 from goalward.types import Batch, EnvSpec, Metrics
 from goalward.values import Value
 

@@ -17,6 +17,9 @@ _RANGES = {
 class NetworkConfig:
     """Actor and critic networks."""
 
+    trunk: Literal["mlp", "hyperspherical", "attention"] = "mlp"
+    """Kind of all networks: the paper's; one whose activations and weights keep length 1 (SimbaV2, arXiv
+    2502.15280); or a transformer, to which each number of an input is a token (docs/methods.md)."""
     depth: int = 4
     """Dense layers inside residual blocks, for actor and critic; a multiple of block-size. Less than one block
     is a plain stack of so many layers in all, without a skip."""

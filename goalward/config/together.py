@@ -2,9 +2,11 @@
 
 from goalward.config.actor_critic import ActorCriticConfig
 from goalward.config.agents import agent_name
+from goalward.config.chrono import ChronoConfig
 from goalward.config.crl import CRLConfig
 from goalward.config.discrete_crl import DiscreteCRLConfig
 from goalward.config.imitation import GCBCConfig
+from goalward.config.network import NetworkConfig
 from goalward.config.sac import SACConfig
 from goalward.config.srl import SRLConfig
 from goalward.config.td import TDConfig
@@ -14,10 +16,19 @@ from goalward.limits import INT32
 
 # What repr_dim has to be a multiple of, by energy.
 _MULTIPLES = {"mrn": 2, "iqe": 8}
+# What is no choice with a kind of trunk, and has to stay at this.
+_FIXED = {
+    "mlp": {},
+    "hyperspherical": {"residual": True, "residual_scale": "one", "layer_norm": True, "stem_bias": False},
+    "attention": {"residual": True, "layer_norm": True, "stem_bias": False, "block_size": 4},
+}
 
 
 def check_together(config: TrainConfig) -> None:
     """Raise `UserError` for numbers that do not go together, each of which may be in its range."""
+    _check_trunk(config.network)
+    if config.network.trunk == "attention":
+        _check_whole_blocks(config)
     if isinstance(config.agent, ActorCriticConfig):
         _check_shares(config.agent)
     if isinstance(config.agent, SACConfig):
@@ -34,6 +45,35 @@ def check_together(config: TrainConfig) -> None:
     _check_length(config)
     if config.buffer_gb is None:
         _check_buffer(config)
+
+
+def _check_trunk(network: NetworkConfig) -> None:
+    for name, only in _FIXED[network.trunk].items():
+        value = getattr(network, name)
+        if value != only:
+            flag = "--" + ("no-" if only is False else "") + name.replace("_", "-")
+            raise UserError(
+                f"{name} is {value}, which is no choice with trunk {network.trunk}; "
+                f"use {flag if isinstance(only, bool) else f'{flag} {only}'}"
+            )
+
+
+def _check_whole_blocks(config: TrainConfig) -> None:
+    network = config.network
+    critic = network.depth if network.critic_depth is None else network.critic_depth
+    depths = {name: getattr(network, name) for name in ("actor_depth", "critic_depth")}
+    if None in depths.values():
+        depths["depth"] = network.depth
+    for name, depth in (depths | {"collector_depth": config.collector_depth}).items():
+        if depth is not None and depth < network.block_size:
+            flag = f"--{name.replace('_', '-')} {network.block_size}"
+            raise UserError(f"{name} is {depth}, less than a block of trunk attention; use {flag}")
+    halved = isinstance(config.agent, SRLConfig) and not isinstance(config.agent, ChronoConfig)
+    if halved and critic < 2 * network.block_size:
+        raise UserError(
+            f"depth of the critic is {critic}, and srl's encoders have half of it, less than a block of trunk "
+            f"attention; use --critic-depth {2 * network.block_size}"
+        )
 
 
 def _check_shares(agent: ActorCriticConfig) -> None:
