@@ -84,6 +84,8 @@ def unstack(trunk: trunks.Trunk) -> Network:
         layer_norm=True,
         activation="swish",
         precision="float32",
+        optimiser="adam",
+        lr_by_depth="one",
     )
     if arch != paper:
         raise ValueError(f"this is written for the paper's layers only, not {arch}")

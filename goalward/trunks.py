@@ -36,10 +36,10 @@ RESIDUAL_SCALES: dict[str, Callable[[int], float]] = {
 
 
 class Architecture(NamedTuple):
-    """Shape of a trunk. `depth` counts the Dense layers inside blocks, as the paper does.
+    """Shape of a trunk, and how it is trained.
 
-    Where it is less than one block it counts, in an mlp trunk, all but the head: they are a plain stack,
-    without a skip.
+    `depth` counts the Dense layers inside blocks, as the paper does. Where it is less than one block it counts,
+    in an mlp trunk, all but the head: they are a plain stack, without a skip.
     """
 
     trunk: str = "mlp"  # one of `networks.TRUNKS`
@@ -54,6 +54,8 @@ class Architecture(NamedTuple):
     remat: bool = False
     unroll: int = 1
     precision: str = "float32"
+    optimiser: str = "adam"
+    lr_by_depth: str = "one"
 
 
 def check_depth(depth: int, block_size: int, name: str = "depth") -> None:

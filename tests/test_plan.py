@@ -121,6 +121,7 @@ SHAPES = [
     ({"depth": 16, "width": 64, "block_size": 4, "layer_norm": False}, 256),
     ({"actor_depth": 2, "critic_depth": 32, "width": 128, "block_size": 2}, 256),
     ({"depth": 1, "width": 64, "block_size": 4}, 512),
+    ({"optimiser": "muon", "depth": 16, "width": 256, "block_size": 4}, 256),
     ({"trunk": "hyperspherical", "depth": 16, "width": 256, "block_size": 2}, 1024),
     ({"trunk": "hyperspherical", "depth": 16, "width": 64, "block_size": 4, "remat": True}, 256),
     ({"trunk": "attention", "depth": 16, "width": 64, "block_size": 4}, 256),

@@ -79,6 +79,8 @@ def architectures(config: NetworkConfig) -> tuple[Architecture, Architecture]:
         remat=config.remat,
         unroll=config.unroll,
         precision=config.precision,
+        optimiser=config.optimiser,
+        lr_by_depth=config.lr_by_depth,
     )
     actor_width = config.width if config.actor_width is None else config.actor_width
     critic_width = config.width if config.critic_width is None else config.critic_width

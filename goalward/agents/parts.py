@@ -18,6 +18,7 @@ from goalward.critics import Prediction
 from goalward.hyperspherical import projected
 from goalward.losses import actor_loss, masked_mean, temperature_loss
 from goalward.networks import Actor, AnyTrunk, block_norms, sample_action
+from goalward.optimisers import by_depth, rule
 from goalward.replay import HORIZONS, Relabel
 from goalward.trunks import Architecture
 from goalward.types import Batch, EnvSpec, Metrics, Next
@@ -85,17 +86,17 @@ def rates(config: ActorConfig, params: Any) -> tuple[float, ...]:
 
 
 def begin(step_sizes: Sequence[float], params: Any) -> State:
-    """Give the state before any step of Adam, for parts with a step size each; a part may be None."""
+    """Give the state before any step, for parts with a step size each; a part may be None."""
     there = zip(step_sizes, params, strict=True)
-    return State(params, tuple(optax.adam(size).init(part) for size, part in there if part is not None))
+    return State(params, tuple(rule(size, part).init(part) for size, part in there if part is not None))
 
 
 def step(step_sizes: Sequence[float], state: State, grads: Any) -> State:
-    """Take one step of Adam of each part; weights that have to be of length 1 are brought back to it."""
+    """Take one step of each part; weights that have to be of length 1 are brought back to it."""
     named = zip(grads._fields, step_sizes, grads, strict=True)
-    there = [(name, optax.adam(size), grad) for name, size, grad in named if grad is not None]
-    steps = {name: rule.update(grad, opt) for (name, rule, grad), opt in zip(there, state.opt, strict=True)}
-    updates = grads._replace(**{name: update for name, (update, _) in steps.items()})
+    there = [(name, rule(size, grad), grad) for name, size, grad in named if grad is not None]
+    steps = {name: each.update(grad, opt) for (name, each, grad), opt in zip(there, state.opt, strict=True)}
+    updates = by_depth(grads._replace(**{name: update for name, (update, _) in steps.items()}))
     params = projected(eqx.apply_updates(state.params, updates))
     return state._replace(params=params, opt=tuple(opt for _, opt in steps.values()))
 
@@ -147,7 +148,7 @@ Gradients = Callable[[State, Batch, PRNGKeyArray], tuple[Any, Metrics]]
 def update(
     config: ActorConfig, gradients: Gradients, state: State, batch: Batch, key: PRNGKeyArray
 ) -> tuple[State, Metrics]:
-    """Take one Adam step of each part, all from the parameters before the step.
+    """Take one step of each part, all from the parameters before the step.
 
     That is the paper's order, actor and α before the critic: neither of the first two gradients changes what
     the critic's is taken at. What the critic computes of its goals serves the actor's loss too.
@@ -167,7 +168,7 @@ def seen(state: State, batch: Batch) -> State:
 
 
 def apply(config: ActorConfig, state: State, grads: Any) -> State:
-    """Take one Adam step of each part, and the actor's average after it."""
+    """Take one step of each part, and the actor's average after it."""
     state = step(rates(config, grads), state, grads)
     if state.average is None:
         return state

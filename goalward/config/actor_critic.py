@@ -42,7 +42,7 @@ class ActorConfig(AgentConfig):
     """Share that each update keeps of a running average of the actor's weights: at 0.9995 it is over some 2,000
     updates. The average is then the policy; training explores with the newest weights. At 0 there is none."""
     actor_lr: float = 3e-4
-    """Adam's step size for the actor."""
+    """Step size for the actor."""
 
     def __post_init__(self):
         check(self, ACTOR_RANGES)
@@ -61,7 +61,7 @@ class ActorCriticConfig(ActorConfig):
     actor_commanded_goals: float = 0.0
     """Share of a batch for which the actor trains on the goal that was commanded, reached or not."""
     critic_lr: float = 3e-4
-    """Adam's step size for the critic."""
+    """Step size for the critic."""
 
     def __post_init__(self):
         check(self, CRITIC_RANGES)
@@ -72,7 +72,7 @@ class EntropyConfig(ActorCriticConfig):
     """An actor whose actions are random, as much as a learned temperature holds them to."""
 
     alpha_lr: float = 3e-4
-    """Adam's step size for the temperature α."""
+    """Step size for the temperature α."""
     target_entropy: float = -0.5
     """Entropy that α holds the policy to, per action dimension and action of a chunk."""
     log_prob: Literal["exact", "bounded"] = "exact"

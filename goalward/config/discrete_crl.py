@@ -40,9 +40,9 @@ class DiscreteCRLConfig(AgentConfig):
     evaluation: Literal["sample", "greedy"] = "sample"
     """Evaluations, and policies that are loaded, draw from softmax(f / T), or take the best choice."""
     critic_lr: float = 3e-4
-    """Adam's step size for the critics."""
+    """Step size for the critics."""
     temperature_lr: float = 3e-4
-    """Adam's step size for log T."""
+    """Step size for log T."""
 
     def __post_init__(self):
         check(self, RANGES)

@@ -55,6 +55,11 @@ class NetworkConfig:
     it was measured (docs/performance.md)."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Type of the factors of the trunks' matrix products; bfloat16 is for accelerators."""
+    optimiser: Literal["adam", "muon"] = "adam"
+    """Rule of the steps. Muon (kellerjordan.github.io/posts/muon) makes those of matrices within blocks
+    orthogonal, of the size that Adam's have; all else is Adam's then too."""
+    lr_by_depth: Literal["one", "inverse_sqrt_blocks"] = "one"
+    """Multiply the steps of weights within blocks (arXiv 2310.02244): what many blocks change adds up."""
 
     def __post_init__(self):
         check(self, _RANGES)
