@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy
 from test_agents import KEY, after_updates, agent_of, batch_of, compiled
 
 from goalward import agents
 from goalward.agents import parts
 from goalward.config import NetworkConfig, SACConfig, TD3Config, TrainConfig
 from goalward.networks import sample_action
+from goalward.policy import load_policy
 from goalward.types import Batch, EnvSpec, Next
 
 NETWORK = NetworkConfig(depth=1, block_size=1, width=32)
@@ -218,3 +220,19 @@ def test_exploring_is_with_noise_and_within_bounds():
         tried = np.stack([agent.act(state, batch.obs, batch.goal, jax.random.key(i)) for i in range(50)])
         assert np.all(np.abs(tried) <= 1)
         assert 0.1 < np.sqrt(np.mean((tried - best) ** 2)) < 1.0
+
+
+@pytest.mark.parametrize(
+    "agent", [{"name": "sac"}, {"name": "td3", "policy_delay": 3, "n_step": 2}, {"name": "gcsl", "chunk": 3}]
+)
+def test_a_resume_is_no_stop_and_a_policy_can_be_loaded(agent, tmp_path):
+    """Slow copies, whose turn it is, and what is left of a chunk are in the checkpoint."""
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    toy.run(whole, toy.epochs(2, agent=agent))
+    toy.run(halves, toy.epochs(1, agent=agent))
+    toy.run(halves, toy.epochs(2, agent=agent), resume=True)
+    assert toy.digest(halves) == toy.digest(whole)
+    assert toy.rows(halves) == toy.rows(whole)
+    action = load_policy(whole).act(np.zeros(2, np.float32), np.ones(2, np.float32))
+    assert action.shape == (2,)
+    assert np.all(np.abs(action) <= 1)
