@@ -29,7 +29,7 @@ CONSTANT = 3.0
 
 
 def unit(x: Float[Array, " w"]) -> Float[Array, " w"]:
-    """X / √(‖x‖² + ε)."""
+    """Give x / √(‖x‖² + ε)."""
     return x * jax.lax.rsqrt(jnp.sum(x**2) + NORM_EPSILON)
 
 

@@ -53,7 +53,7 @@ def by_depth(updates: Any) -> Any:
         if not isinstance(node, AnyTrunk):
             return node
         factor = LR_SCALES[node.arch.lr_by_depth](node.arch.depth // node.arch.block_size)
-        if factor == 1:
+        if factor == 1 or not node.arch.residual:  # nothing adds up in a plain stack
             return node
         return eqx.tree_at(
             lambda trunk: trunk.blocks, node, jax.tree.map(lambda leaf: factor * leaf, node.blocks)

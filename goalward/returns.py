@@ -38,7 +38,9 @@ def returns(
     rewards = jnp.where(within, jnp.where(success, there, away), 0.0)
     over = failed & (left <= asked.steps) & ~stopped
     after = powers[taken]
-    total = rewards @ powers[:-1] + jnp.where(over, after * away / (1 - asked.discount), 0.0)
+    total = jnp.sum(rewards * powers[None, :-1], axis=1) + jnp.where(
+        over, after * away / (1 - asked.discount), 0.0
+    )
     return total, jnp.where(over | stopped, 0.0, after)
 
 

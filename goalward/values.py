@@ -39,7 +39,7 @@ def hl_gauss(low: float, high: float, bins: int) -> Value:
         below = jax.scipy.special.ndtr((edges[None] - value[:, None]) / (DEVIATION * width))
         return (below[:, 1:] - below[:, :-1]) / (below[:, -1:] - below[:, :1])
 
-    return _classified(0.5 * (edges[1:] + edges[:-1]), target)
+    return _classified(0.5 * (edges[1:] + edges[:-1]), target, low, high)
 
 
 def two_hot(low: float, high: float, bins: int) -> Value:
@@ -50,18 +50,20 @@ def two_hot(low: float, high: float, bins: int) -> Value:
     def target(value: Float[Array, " B"]) -> Float[Array, "B K"]:
         return jax.nn.relu(1 - jnp.abs(value[:, None] - centres[None]) / width)
 
-    return _classified(centres, target)
+    return _classified(centres, target, low, high)
 
 
 def _classified(
-    centres: Float[Array, " K"], target: Callable[[Float[Array, " B"]], Float[Array, "B K"]]
+    centres: Float[Array, " K"],
+    target: Callable[[Float[Array, " B"]], Float[Array, "B K"]],
+    low: float,
+    high: float,
 ) -> Value:
     def read(out: Float[Array, "B K"]) -> Float[Array, " B"]:
-        return jax.nn.softmax(out) @ centres
+        return jnp.sum(jax.nn.softmax(out) * centres[None], axis=-1)
 
     def loss(out: Float[Array, "B K"], value: Float[Array, " B"]) -> Float[Array, " B"]:
-        inside = jnp.clip(value, centres[0], centres[-1])
-        return -jnp.sum(target(inside) * jax.nn.log_softmax(out), axis=-1)
+        return -jnp.sum(target(jnp.clip(value, low, high)) * jax.nn.log_softmax(out), axis=-1)
 
     return Value(centres.shape[0], read, loss)
 

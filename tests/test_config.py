@@ -162,6 +162,8 @@ def test_a_value_in_bins_holds_no_entropy():
         check_together(toy.config(agent={"name": "td3", "value_loss": kind}))
         with pytest.raises(UserError, match=f"value_loss is {kind}, .*use --no-soft-value with it"):
             check_together(toy.config(agent={"name": "sac", "value_loss": kind}))
+    with pytest.raises(UserError, match=r"n_step is 3, .*use --no-soft-value with it, or --n-step 1"):
+        check_together(toy.config(agent={"name": "sac", "n_step": 3}))
 
 
 WITH_ACTOR = [name for name in AGENTS if name != "discrete_crl"]

@@ -174,7 +174,11 @@ def test_the_estimate_holds_for_critics_of_hazards(agent, network, batch):
         ({"name": "sac"}, {"depth": 4, "width": 256, "block_size": 4}, 256),
         ({"name": "td3", "policy_delay": 1}, {"depth": 32, "width": 64, "block_size": 4}, 512),
         ({"name": "td3", "value_loss": "hl_gauss"}, {"depth": 1, "width": 64, "block_size": 4}, 1024),
-        ({"name": "sac", "n_step": 50, "actor_average": 0.9}, {"depth": 4, "width": 16, "block_size": 4}, 512),
+        (
+            {"name": "sac", "n_step": 50, "soft_value": False, "actor_average": 0.9},
+            {"depth": 4, "width": 16, "block_size": 4},
+            512,
+        ),
         ({"name": "gcsl"}, {"depth": 16, "width": 64, "block_size": 4}, 512),
     ],
 )

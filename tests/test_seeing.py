@@ -13,7 +13,7 @@ from goalward.agents.seeing import Seeing
 from goalward.config import NetworkConfig
 from goalward.envs import point
 from goalward.errors import UserError
-from goalward.types import Batch, Sight
+from goalward.types import Batch, Next, Sight
 
 SIGHT = Sight(lambda obs: jnp.concatenate([obs, 2 * obs], axis=-1), lambda goal: -goal, 4, 2)
 
@@ -51,18 +51,20 @@ def test_rows_goals_and_distances_do_not_know_of_a_lens():
     assert goal.shape == (2,)
 
 
-def test_an_agent_behind_a_sight_is_the_agent_of_what_it_is_given():
-    config = toy.config(
-        network=NetworkConfig(depth=1, block_size=1, width=4).__dict__, agent={"actor_commanded_goals": 0.5}
-    )
+@pytest.mark.parametrize("name", ["crl", "td3"])
+def test_an_agent_behind_a_sight_is_the_agent_of_what_it_is_given(name):
+    network = NetworkConfig(depth=1, block_size=1, width=4).__dict__
+    config = toy.config(network=network, agent={"name": name, "actor_commanded_goals": 0.5})
     spec = train.build(config).env.spec
     seeing = agents.make(config, spec._replace(sight=SIGHT))
     inner = agents.make(config, spec._replace(obs_dim=4))
     assert isinstance(seeing, Seeing)
     key, sizes = jax.random.key(7), (2, 2, 2, 2)
     batch = Batch(*(jax.random.normal(jax.random.key(i), (8, size)) for i, size in enumerate(sizes)))
+    batch = batch._replace(next=Next(batch.obs + 1, jnp.ones(8), jnp.full(8, 0.9)))
+    seen, after = (jnp.concatenate([obs, 2 * obs], axis=1) for obs in (batch.obs, batch.next.obs))
     given = batch._replace(
-        obs=jnp.concatenate([batch.obs, 2 * batch.obs], axis=1), goal=-batch.goal, commanded=-batch.commanded
+        obs=seen, goal=-batch.goal, commanded=-batch.commanded, next=batch.next._replace(obs=after)
     )
 
     @partial(jax.jit, static_argnums=0)

@@ -1,6 +1,5 @@
 """Learning from rewards: on chains and bandits whose values are known, and against the updates' definitions."""
 
-import functools
 from dataclasses import replace
 
 import jax
@@ -15,6 +14,7 @@ from goalward.agents import parts
 from goalward.config import NetworkConfig, SACConfig, TD3Config, TrainConfig
 from goalward.networks import sample_action
 from goalward.policy import load_policy
+from goalward.returns import Returns
 from goalward.types import Batch, EnvSpec, Next
 
 NETWORK = NetworkConfig(depth=1, block_size=1, width=32)
@@ -106,6 +106,7 @@ def test_targets_of_sac_hold_the_entropy_to_come():
 def test_targets_of_td3_are_of_a_noisy_action_of_the_slow_actor():
     name = "td3"
     agent, state, batch = agent_of(name), after_updates(name, 3), batch_of(name, 5)
+    agent = replace(agent, config=replace(agent.config, target_noise=1.0))
     slow, config = state.target.params, agent.config
     noise = np.clip(config.target_noise * jax.random.normal(KEY, batch.action.shape), -0.5, 0.5)
     action = np.clip(np.tanh(slow.actor(batch.next.obs, batch.goal)[0]) + noise, -1, 1)
@@ -124,12 +125,9 @@ def test_slow_copies_follow_the_newest_weights(name):
     state, batch = after_updates(name, 2), batch_of(name, 7)
     updated, _ = compiled(name, "update")(state, batch, KEY)
     rate = agent_of(name).config.target_rate
-    before, after, newest = (
-        (one.target, updated.target, updated.params.critic)
-        if name == "sac"
-        else (one.target.params, updated.target.params, updated.params)
-        for one in [state]
-    ).__next__()
+    before, after, newest = state.target, updated.target, updated.params.critic
+    if name == "td3":
+        before, after, newest = before.params, after.params, updated.params
     leaves = zip(*map(jax.tree.leaves, (before, after, newest)), strict=True)
     for old, new, goal in leaves:
         np.testing.assert_allclose(new, (1 - rate) * old + rate * goal, rtol=1e-5, atol=1e-7)
@@ -162,14 +160,9 @@ def test_the_actor_of_td3_waits_for_its_turn():
     assert int(state.target.updates) == 7
 
 
-@functools.cache
-def imitator(name):
-    return after_updates(name, 3)
-
-
 def test_cloning_is_half_the_squared_distance_of_actions():
     agent, batch = agent_of("gcbc"), batch_of("gcbc", 5)
-    state = imitator("gcbc")
+    state = after_updates("gcbc", 3)
     _, metrics = agent.gradients(state, batch, KEY)
     action = agent.exploit(state, batch.obs, batch.goal, KEY)
     squares = np.sum((action - batch.action) ** 2, axis=1)
@@ -179,7 +172,11 @@ def test_cloning_is_half_the_squared_distance_of_actions():
 
 def test_a_likelihood_is_the_density_that_actions_are_drawn_by():
     """GCSL's loss is minus the log-density of the actions of samples that count."""
-    agent, batch, state = agent_of("gcsl_in_chunks"), batch_of("gcsl_in_chunks", 5), imitator("gcsl_in_chunks")
+    agent, batch, state = (
+        agent_of("gcsl_in_chunks"),
+        batch_of("gcsl_in_chunks", 5),
+        after_updates("gcsl_in_chunks", 3),
+    )
     mean, log_std = (np.asarray(x, np.float64) for x in state.params.actor(batch.obs, batch.goal))
     action, _ = sample_action(*(jnp.asarray(x, jnp.float32) for x in (mean, log_std - 1)), KEY)
     u = np.arctanh(np.clip(np.asarray(action, np.float64), -0.999, 0.999))
@@ -217,7 +214,11 @@ def test_exploring_is_with_noise_and_within_bounds():
     for name in ("td3", "gcbc", "gcsl_in_chunks"):
         agent, state, batch = agent_of(name), after_updates(name, 2), batch_of(name)
         best = np.asarray(agent.exploit(state, batch.obs, batch.goal, KEY))
-        tried = np.stack([agent.act(state, batch.obs, batch.goal, jax.random.key(i)) for i in range(50)])
+        act = compiled(name, "act")
+        tried = np.stack([act(state, batch.obs, batch.goal, jax.random.key(i)) for i in range(50)])
+        if name == "td3":
+            newest = np.tanh(state.params.actor(batch.obs, batch.goal)[0])
+            assert np.abs(tried - newest).max() == pytest.approx(agent.config.noise_clip)
         assert np.all(np.abs(tried) <= 1)
         assert 0.1 < np.sqrt(np.mean((tried - best) ** 2)) < 1.0
 
@@ -236,3 +237,18 @@ def test_a_resume_is_no_stop_and_a_policy_can_be_loaded(agent, tmp_path):
     action = load_policy(whole).act(np.zeros(2, np.float32), np.ones(2, np.float32))
     assert action.shape == (2,)
     assert np.all(np.abs(action) <= 1)
+
+
+@pytest.mark.parametrize("kind", [SACConfig, TD3Config])
+@pytest.mark.parametrize(("her_goals", "final"), [("future", 0.0), ("final", 0.5)])
+def test_what_is_asked_of_the_replay(kind, her_goals, final):
+    """Shares of goals make up one batch; a return is of all actions of its decisions."""
+    config = kind(
+        her_share=0.5, her_goals=her_goals, current_goals=0.05, random_goals=0.25, chunk=3, n_step=2,
+        discount=0.9, reward="zero_one", stop_at_goal=True,
+    )  # fmt: skip
+    asked = agents.make(TrainConfig("", agent=config, network=NETWORK), LINE).relabel
+    assert (asked.current, asked.random, asked.final) == (0.05, 0.25, final)
+    assert asked.commanded == pytest.approx(0.2)
+    assert asked.chunk == 3
+    assert asked.returns == Returns(6, 0.9, "zero_one", True)

@@ -347,8 +347,9 @@ def test_a_resume_is_no_stop_and_blocks_are_measured(kind, tmp_path):
     assert len(row["actor_branch_norm"]) == len(row["psi_block_grad_norm"]) == 1
 
 
-@OF_NEW
-def test_a_run_is_planned_and_profiled(kind, tmp_path):
+def test_a_run_is_planned_and_profiled(tmp_path):
+    """Of the kind whose sizes a plan has to know."""
+    kind = "attention"
     config = toy.config(**settings(kind))
     planned, actor = plan.plan(config), train.shapes(train.build(config)).agent.params.actor
     assert planned.memory.activations > 0

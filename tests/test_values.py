@@ -60,9 +60,10 @@ def test_classes_are_those_of_their_definition(kind):
         assert np.sum(weights) == pytest.approx(1, abs=1e-5)
 
 
-def test_what_lies_beyond_the_support_is_taken_to_its_end():
-    value = KINDS["two_hot"]
-    out = outputs("two_hot", 2, 2)
+@pytest.mark.parametrize("kind", ["hl_gauss", "two_hot"])
+def test_what_lies_beyond_the_support_is_taken_to_its_end(kind):
+    value = KINDS[kind]
+    out = outputs(kind, 2, 2)
     np.testing.assert_allclose(
         value.loss(out, jnp.asarray([5.0, -90.0])), value.loss(out, jnp.asarray([0.0, -20.0]))
     )

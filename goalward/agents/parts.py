@@ -1,4 +1,4 @@
-"""What agents share, most of it of those with an actor.
+"""What agents share that have an actor, and some of it all agents.
 
 Acting, scales of inputs, steps of actor and temperature, optimisers.
 """
@@ -198,7 +198,7 @@ def gradients(
     good actions (B, H·A) are for goals of ψ (B, R), as (B,).
     """
     (loss, (metrics, psi)), critic_grad = jax.value_and_grad(critic_loss, has_aux=True)(params.critic)
-    goal, psi = actor_goals(config, params.critic.encode_g, batch, psi)
+    goal, psi = actor_goals_and_psi(config, params.critic.encode_g, batch, psi)
     actor_grad, alpha_grad, of_actor = actor_gradients(
         config, params, batch.obs, goal, lambda action: worth(action, psi), key
     )
@@ -206,25 +206,35 @@ def gradients(
     return Params(actor_grad, critic_grad, alpha_grad), metrics
 
 
-def actor_goals(
+def actor_goals(config: ActorCriticConfig, batch: Batch) -> Array:
+    """Goals (B, G) that the actor trains on.
+
+    The first ones each come from another sample, the next ones were commanded, all others are the batch's.
+    """
+    return _mixed(config, batch.goal, batch.commanded[_commanded(config, batch)])
+
+
+def actor_goals_and_psi(
     config: ActorCriticConfig, encode: Callable[[Array], Array], batch: Batch, psi: Array
 ) -> tuple[Array, Array]:
-    """Goals (B, G) that the actor trains on, and their ψ (B, R).
+    """The same with their ψ (B, R), where those of the batch's goals are given."""
+    goals = batch.commanded[_commanded(config, batch)]
+    of_commanded = encode(goals) if len(goals) else psi[:0]
+    return _mixed(config, batch.goal, goals), _mixed(config, psi, of_commanded)
 
-    The first ones each come from another sample, the next ones were commanded, all others are the batch's,
-    whose ψ are given.
-    """
+
+def _commanded(config: ActorCriticConfig, batch: Batch) -> slice:
+    """The samples for which the actor trains on commanded goals."""
     size = batch.goal.shape[0]
     random = round(config.actor_random_goals * size)
-    commanded = slice(random, random + round(config.actor_commanded_goals * size))
+    return slice(random, random + round(config.actor_commanded_goals * size))
 
-    def mixed(of_goals: Array, of_commanded: Array) -> Array:
-        first = jnp.roll(of_goals[:random], 1, axis=0)
-        return jnp.concatenate([first, of_commanded, of_goals[commanded.stop :]])
 
-    goals = batch.commanded[commanded]
-    of_commanded = encode(goals) if len(goals) else psi[:0]
-    return mixed(batch.goal, goals), mixed(psi, of_commanded)
+def _mixed(config: ActorCriticConfig, of_goals: Array, of_commanded: Array) -> Array:
+    """What belongs to the actor's goals, of what belongs to the batch's and to commanded ones."""
+    random = round(config.actor_random_goals * of_goals.shape[0])
+    first = jnp.roll(of_goals[:random], 1, axis=0)
+    return jnp.concatenate([first, of_commanded, of_goals[random + len(of_commanded) :]])
 
 
 def actor_gradients(

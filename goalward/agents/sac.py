@@ -79,7 +79,7 @@ class SAC:
         (loss, metrics), critic_grad = jax.value_and_grad(
             lambda critics: temporal.critic_loss(config, critics, batch, target), has_aux=True
         )(params.critic)
-        goal, _ = parts.actor_goals(config, lambda goal: goal, batch, batch.goal)
+        goal = parts.actor_goals(config, batch)
 
         def worth(action: Array) -> Array:
             return temporal.least(config, params.critic, batch.obs, action, goal)

@@ -105,7 +105,7 @@ class TD3:
         (loss, metrics), critic_grad = jax.value_and_grad(
             lambda critics: temporal.critic_loss(config, critics, batch, target), has_aux=True
         )(params.critic)
-        goal, _ = parts.actor_goals(config, lambda goal: goal, batch, batch.goal)
+        goal = parts.actor_goals(config, batch)
 
         def actor_loss(actor: Actor) -> Array:
             action = jnp.tanh(actor(batch.obs, goal)[0])

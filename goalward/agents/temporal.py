@@ -54,7 +54,7 @@ def least(config: TDConfig, critics: Critics, obs: Array, action: Array, goal: A
 def targets(config: TDConfig, batch: Batch, worth: Array, *, bounded: bool) -> Array:
     """Give R + γⁿ V(s', g), (B,), for values V (B,) of what follows; held to what it can be if `bounded`."""
     after = parts.following(batch)
-    target = jax.lax.stop_gradient(after.reward + after.discount * worth)
+    target = after.reward + after.discount * worth
     return jnp.clip(target, *bounds(_returns(config))) if bounded else target
 
 

@@ -35,7 +35,7 @@ class ActorConfig(AgentConfig):
     horizon: Literal["truncated_geometric", "clipped_geometric", "uniform"] = "truncated_geometric"
     """Law of the steps between a state and its hindsight goal."""
     discount: float = 0.99
-    """γ of that law, and of what later rewards count and a failure leaves of the future."""
+    """γ of that law, and of what an agent that knows them makes of later rewards and of failures."""
     chunk: int = 1
     """Actions that the actor chooses at once and takes one after the other, without looking in between."""
     actor_average: float = 0.0
@@ -76,7 +76,7 @@ class EntropyConfig(ActorCriticConfig):
     target_entropy: float = -0.5
     """Entropy that α holds the policy to, per action dimension and action of a chunk."""
     log_prob: Literal["exact", "bounded"] = "exact"
-    """log π in the actor's loss. Bounded is that of the paper's code, with log(1 − a² + 1e-6) for log(1 − a²):
+    """log π in the losses. Bounded is that of the paper's code, with log(1 − a² + 1e-6) for log(1 − a²):
     its gradient does not pull an action back that is at its bounds (docs/log.md)."""
 
     def __post_init__(self):

@@ -32,7 +32,7 @@ class NetworkConfig:
     actor_width: int | None = None
     """Width of the actor alone; by default `width`."""
     critic_width: int | None = None
-    """Width of both encoders alone; by default `width`."""
+    """Width of the critic alone; by default `width`."""
     block_size: int = 4
     """Layers that one skip connection spans."""
     residual: bool = True

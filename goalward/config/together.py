@@ -61,7 +61,10 @@ def _check_trunk(network: NetworkConfig) -> None:
 def _check_whole_blocks(config: TrainConfig) -> None:
     network = config.network
     critic = network.depth if network.critic_depth is None else network.critic_depth
-    depths = {name: getattr(network, name) for name in ("actor_depth", "critic_depth")}
+    without = {GCBCConfig: "critic_depth", DiscreteCRLConfig: "actor_depth"}
+    missing = [name for kind, name in without.items() if isinstance(config.agent, kind)]
+    names = [name for name in ("actor_depth", "critic_depth") if name not in missing]
+    depths = {name: getattr(network, name) for name in names}
     if None in depths.values():
         depths["depth"] = network.depth
     for name, depth in (depths | {"collector_depth": config.collector_depth}).items():
@@ -92,6 +95,11 @@ def _check_whole(agent: ActorCriticConfig, *names: str) -> None:
 
 
 def _check_value(agent: SACConfig) -> None:
+    if agent.soft_value and agent.n_step > 1:
+        raise UserError(
+            f"n_step is {agent.n_step}, but rewards hold no entropy of the decisions in between; "
+            "use --no-soft-value with it, or --n-step 1"
+        )
     if agent.soft_value and agent.value_loss != "mse":
         raise UserError(
             f"value_loss is {agent.value_loss}, whose bins hold what rewards can sum up to, not an entropy "
