@@ -1,9 +1,11 @@
 """Settings that hold for all tests; they must be made before anything imports JAX or goalward."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Two devices, so that the tests of sharding run on any machine; the second flag compiles three times as fast.
@@ -16,6 +18,7 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 import optax  # noqa: E402
+import pytest  # noqa: E402
 
 jaxtyping.install_import_hook("goalward", "beartype.beartype")  # every annotated shape is checked
 
@@ -37,3 +40,16 @@ def _with_standard_promotion(function):
 
 # Adam's bias correction raises a Python float to an int32 array, which strict promotion forbids.
 optax.tree.bias_correction = _with_standard_promotion(optax.tree.bias_correction)
+
+# Every compiled program maps memory, and a process may have 65,530 maps on Linux: beyond, the compiler crashes.
+MOST_MAPS = 20_000
+MAPS = Path("/proc/self/maps")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_are_forgotten_in_time():
+    """Behind each file of tests, where there are many of them."""
+    yield
+    if MAPS.exists() and len(MAPS.read_text().splitlines()) > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
