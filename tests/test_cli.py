@@ -294,7 +294,7 @@ def test_a_resume_knows_the_flags_of_its_own_agent(refused, run, capsys):
     with pytest.raises(SystemExit) as end:
         main(["train", "--resume", str(run), "--help"])
     assert end.value.code == 0
-    shown = capsys.readouterr().out
+    shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
     assert "--energy" in shown
     assert "(default: 0.95)" in shown, "the run's"
     assert "--bins" not in shown
