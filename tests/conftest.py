@@ -42,7 +42,7 @@ def _with_standard_promotion(function):
 optax.tree.bias_correction = _with_standard_promotion(optax.tree.bias_correction)
 
 # Every compiled program maps memory, and a process may have 65,530 maps on Linux: beyond, the compiler crashes.
-MOST_MAPS = 20_000
+MOST_MAPS = 35_000
 MAPS = Path("/proc/self/maps")
 
 

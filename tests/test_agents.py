@@ -57,10 +57,6 @@ CONFIGS = {
         actor_random_goals=0.25, actor_commanded_goals=0.25,
     ),
     "td3": TD3Config(**STEPS, discount=0.9, policy_delay=1, actor_average=0.9),
-    "td3_in_classes": TD3Config(
-        **STEPS, discount=0.9, value_loss="two_hot", policy_delay=1, normalise_inputs=True, stop_at_goal=True,
-        reward="zero_one",
-    ),
     "gcbc": GCBCConfig(actor_lr=1e-3, normalise_inputs=True),
     "gcsl_in_chunks": GCSLConfig(actor_lr=1e-3, chunk=2),
 }  # fmt: skip

@@ -143,7 +143,14 @@ def small(name, **changes):
     return toy.config(**{"env": name, **sizes, **changes})
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if "maze" not in name] + ["ant_ball_maze"])
+# One of each body; what their tasks differ by has tests of its own, and the contract.
+BODIES = {"ant_push", "ant_ball_maze", "arm_binpick_hard", "cheetah", "humanoid", "pusher2", "reacher"}
+EVERY = sorted(BODIES | {name for name in TASKS if "maze" not in name})
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in BODIES else pytest.mark.slow) for name in EVERY]
+)
 def test_every_task_trains(tmp_path, name):
     reports = toy.run(tmp_path / "run", small(name))
     assert [report.iteration for report in reports] == [0, 1, 2]

@@ -126,7 +126,7 @@ def test_all_agents_take_muon(name):
     assert moments == sum(size if in_block else 2 * size for in_block, size in sizes)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "hyperspherical"])
+@pytest.mark.parametrize("kind", ["mlp", pytest.param("hyperspherical", marks=pytest.mark.slow)])
 def test_an_agent_learns_by_muon(kind):
     config = TrainConfig("", agent=CRLConfig(**RATES), network=settings(trunk=kind))
     agent = agents.make(config, spec())

@@ -54,7 +54,10 @@ def chain(key, size=64):
     [
         TD3Config(**FAST, reward="zero_one", stop_at_goal=True),
         TD3Config(**FAST, reward="zero_one", stop_at_goal=True, value_loss="hl_gauss", value_bins=21),
-        TD3Config(**FAST, reward="zero_one", stop_at_goal=True, value_loss="two_hot", value_bins=21),
+        pytest.param(
+            TD3Config(**FAST, reward="zero_one", stop_at_goal=True, value_loss="two_hot", value_bins=21),
+            marks=pytest.mark.slow,
+        ),
         SACConfig(**FAST, reward="zero_one", stop_at_goal=True, soft_value=False),
     ],
     ids=["td3", "td3, HL-Gauss", "td3, two-hot", "sac"],

@@ -336,7 +336,7 @@ def settings(kind, **changes):
     return {"network": sizes, "block_norms": True} | changes
 
 
-@OF_NEW
+@pytest.mark.parametrize("kind", ["attention", pytest.param("hyperspherical", marks=pytest.mark.slow)])
 def test_a_resume_is_no_stop_and_blocks_are_measured(kind, tmp_path):
     toy.run(tmp_path / "whole", toy.epochs(2, **settings(kind)))
     toy.run(tmp_path / "run", toy.epochs(1, **settings(kind)))
