@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from goalward.agents import parts, temporal
@@ -76,9 +75,7 @@ class SAC:
         config, params, batch = self.config, state.params, parts.inputs_of(state.scales, batch)
         actor_key, target_key = jax.random.split(key)
         target = self.targets(state, batch, target_key)
-        (loss, metrics), critic_grad = jax.value_and_grad(
-            lambda critics: temporal.critic_loss(config, critics, batch, target), has_aux=True
-        )(params.critic)
+        critic_grad, metrics = temporal.critic_gradients(config, params.critic, batch, target)
         goal = parts.actor_goals(config, batch)
 
         def worth(action: Array) -> Array:
@@ -87,8 +84,7 @@ class SAC:
         actor_grad, alpha_grad, of_actor = parts.actor_gradients(
             config, params, batch.obs, goal, worth, actor_key
         )
-        metrics |= {"critic_loss": loss, "critic_grad_norm": optax.tree.norm(critic_grad)} | of_actor
-        return Params(actor_grad, critic_grad, alpha_grad), metrics
+        return Params(actor_grad, critic_grad, alpha_grad), metrics | of_actor
 
     def targets(self, state: State, batch: Batch, key: PRNGKeyArray) -> Array:
         """Give R + γⁿ (min Q̄(s', a', g) − α log π(a' | s', g)), a' ~ π, (B,); by the slow copies Q̄."""

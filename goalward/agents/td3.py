@@ -102,9 +102,7 @@ class TD3:
         """Of all losses; the actor's is 0 where it is not its turn."""
         config, params, batch = self.config, state.params, parts.inputs_of(state.scales, batch)
         target = self.targets(state, batch, key)
-        (loss, metrics), critic_grad = jax.value_and_grad(
-            lambda critics: temporal.critic_loss(config, critics, batch, target), has_aux=True
-        )(params.critic)
+        critic_grad, metrics = temporal.critic_gradients(config, params.critic, batch, target)
         goal = parts.actor_goals(config, batch)
 
         def actor_loss(actor: Actor) -> Array:
@@ -117,12 +115,7 @@ class TD3:
         of_actor, actor_grad = jax.lax.cond(
             self._turn(state), jax.value_and_grad(actor_loss), waiting, params.actor
         )
-        metrics |= {
-            "critic_loss": loss,
-            "critic_grad_norm": optax.tree.norm(critic_grad),
-            "actor_loss": of_actor,
-            "actor_grad_norm": optax.tree.norm(actor_grad),
-        }
+        metrics |= {"actor_loss": of_actor, "actor_grad_norm": optax.tree.norm(actor_grad)}
         return Params(actor_grad, critic_grad), metrics
 
     def targets(self, state: State, batch: Batch, key: PRNGKeyArray) -> Array:

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from goalward import values
@@ -69,6 +70,15 @@ def critic_loss(config: TDConfig, critics: Critics, batch: Batch, target: Array)
         "target": masked_mean(target, counted),
         "td_error": masked_mean(jnp.abs(found - target), counted),
     }
+
+
+def critic_gradients(
+    config: TDConfig, critics: Critics, batch: Batch, target: Array
+) -> tuple[Critics, Metrics]:
+    """Gradients of that loss, with metrics of both."""
+    loss_of = jax.value_and_grad(lambda critics: critic_loss(config, critics, batch, target), has_aux=True)
+    (loss, metrics), grad = loss_of(critics)
+    return grad, metrics | {"critic_loss": loss, "critic_grad_norm": optax.tree.norm(grad)}
 
 
 def best(config: TDConfig, state: State, obs: Array, goal: Array) -> Array:

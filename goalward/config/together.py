@@ -1,6 +1,6 @@
 """Settings that go together, or do not: each of them may be in its range."""
 
-from goalward.config.actor_critic import ActorCriticConfig
+from goalward.config.actor_critic import ActorCriticConfig, AgentConfig
 from goalward.config.agents import agent_name
 from goalward.config.chrono import ChronoConfig
 from goalward.config.crl import CRLConfig
@@ -23,6 +23,9 @@ _FIXED = {
     "attention": {"residual": True, "layer_norm": True, "stem_bias": False, "block_size": 4},
 }
 
+# The network that an agent does without.
+_WITHOUT: dict[type[AgentConfig], str] = {GCBCConfig: "critic", DiscreteCRLConfig: "actor"}
+
 
 def check_together(config: TrainConfig) -> None:
     """Raise `UserError` for numbers that do not go together, each of which may be in its range."""
@@ -33,10 +36,9 @@ def check_together(config: TrainConfig) -> None:
         _check_shares(config.agent)
     if isinstance(config.agent, SACConfig):
         _check_value(config.agent)
-    if isinstance(config.agent, GCBCConfig):
-        _check_has_no("critic", config)
+    for network in _missing(config):
+        _check_has_no(network, config)
     if isinstance(config.agent, DiscreteCRLConfig):
-        _check_has_no("actor", config)
         _check_episodes(config.agent, config)
     if isinstance(config.agent, SRLConfig):
         _check_bins(config.agent)
@@ -61,10 +63,8 @@ def _check_trunk(network: NetworkConfig) -> None:
 def _check_whole_blocks(config: TrainConfig) -> None:
     network = config.network
     critic = network.depth if network.critic_depth is None else network.critic_depth
-    without = {GCBCConfig: "critic_depth", DiscreteCRLConfig: "actor_depth"}
-    missing = [name for kind, name in without.items() if isinstance(config.agent, kind)]
-    names = [name for name in ("actor_depth", "critic_depth") if name not in missing]
-    depths = {name: getattr(network, name) for name in names}
+    there = [one for one in ("actor", "critic") if one not in _missing(config)]
+    depths = {f"{one}_depth": getattr(network, f"{one}_depth") for one in there}
     if None in depths.values():
         depths["depth"] = network.depth
     for name, depth in (depths | {"collector_depth": config.collector_depth}).items():
@@ -121,6 +121,10 @@ def _check_energy(agent: CRLConfig | DiscreteCRLConfig) -> None:
 def _check_bins(agent: SRLConfig) -> None:
     if agent.bins > agent.window:
         raise UserError(f"bins is {agent.bins}, more than window {agent.window}; use --bins {agent.window}")
+
+
+def _missing(config: TrainConfig) -> list[str]:
+    return [network for kind, network in _WITHOUT.items() if isinstance(config.agent, kind)]
 
 
 def _check_has_no(network: str, config: TrainConfig) -> None:
