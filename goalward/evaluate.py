@@ -43,7 +43,10 @@ def episode_runner(
     A world that terminates early stays where it ended and is at no goal from then on. Pure JAX without
     an engine.
     """
-    spec = env.spec
+    spec, engine = env.spec, env.engine
+    if record and engine and engine.complete:
+        complete = engine.complete
+        env = env._replace(engine=engine._replace(advance=lambda *given: complete(engine.advance(*given))))
 
     def look(worlds: core.Worlds, t: Array) -> tuple[Array, Any]:
         """Which worlds are at their goal after step t, and what is recorded."""

@@ -7,6 +7,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import secrets
 import stat
 import time
@@ -20,6 +21,12 @@ HUGE = 2**63  # what no number that we write comes to
 _SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Whoever looks whether a lock is held holds it for a moment: so long, in seconds, it is tried to take one.
 _LOOKS = 0.3
+
+
+def short(name: str) -> str:
+    """Part of the name of a folder, for the name of an environment, which may be a file's."""
+    last = name.rpartition("/")[2]
+    return re.sub(r"[^\w.-]+", "-", re.sub(r"\.py(:make)?$", "", last), flags=re.ASCII)
 
 
 def inside(directory: Path, *names: str) -> Path:

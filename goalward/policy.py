@@ -25,6 +25,7 @@ from goalward.train import (
     evaluation_keys,
     evaluator,
     exploiter,
+    other_source,
     other_version,
     restore,
 )
@@ -92,9 +93,12 @@ class Policy:
         return self._actions[np.arange(number), self._taken - 1]
 
 
-def load_policy(directory: str | Path, *, best: bool = False) -> Policy:
-    """Load the latest policy of a run directory, or the best one. Raises `UserError` if it has none."""
-    experiment, run = load_run(directory, best=best)
+def load_policy(directory: str | Path, *, best: bool = False, env_file: str | Path | None = None) -> Policy:
+    """Load the latest policy of a run directory, or the best one. Raises `UserError` if it has none.
+
+    For `env_file` see `load_run`.
+    """
+    experiment, run = load_run(directory, best=best, env_file=env_file)
     calls, exploit = itertools.count(), jax.jit(partial(exploiter(experiment), run.agent))
 
     def act(obs: Any, goal: Any) -> Array:
@@ -103,14 +107,19 @@ def load_policy(directory: str | Path, *, best: bool = False) -> Policy:
     return Policy(experiment.env.spec, act, experiment.agent.chunk)
 
 
-def load_run(directory: str | Path, *, best: bool = False) -> tuple[Experiment, Run]:
+def load_run(
+    directory: str | Path, *, best: bool = False, env_file: str | Path | None = None
+) -> tuple[Experiment, Run]:
     """Experiment and state of a run's latest (or best) checkpoint. Raises `UserError` if it has none.
 
     The run may go on meanwhile. Where its environment has changed since, a line on standard error says so.
+    An environment from a file of code is loaded if a person has named the file here before, as it is now, or
+    names it as `env_file`, wherever it is.
     """
     directory = Path(directory)
-    experiment, meta = build(runs.load_config(directory)), runs.load_meta(directory)
-    other = other_version(experiment, meta)
+    config = envs.located(runs.load_config(directory), env_file)
+    experiment, meta = build(config), runs.load_meta(directory)
+    other = other_version(experiment, meta) or other_source(experiment, meta)
     if other:
         sys.stderr.write(f"warning: {directory} {other}; what it does here is not what it learned\n")
     choose = checkpoint.best if best else checkpoint.latest
@@ -119,7 +128,12 @@ def load_run(directory: str | Path, *, best: bool = False) -> tuple[Experiment, 
 
 
 def evaluate(
-    directory: str | Path, *, env: str | None = None, episodes: int | None = None, best: bool = False
+    directory: str | Path,
+    *,
+    env: str | None = None,
+    episodes: int | None = None,
+    best: bool = False,
+    env_file: str | Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run's latest (or best) policy, on its own evaluation environment or on `env`.
 
@@ -127,9 +141,9 @@ def evaluate(
     by names that start with `random_`. Starts and goals are those of the run's own evaluations. Raises
     `UserError` for what does not fit.
     """
-    experiment, run = load_run(directory, best=best)
+    experiment, run = load_run(directory, best=best, env_file=env_file)
     if env is not None:
-        other = envs.make(env, experiment.config.env_settings)
+        other = envs.make(envs.asked(env), experiment.config.env_settings)
         check_alike(experiment.env, other, "env")
         experiment = experiment._replace(eval_env=other)
     if episodes is not None:

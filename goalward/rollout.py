@@ -56,7 +56,7 @@ def starter(env: core.Env) -> Callable[[Key[Array, " N"]], core.Worlds]:
 
     def start(keys: Key[Array, " N"]) -> core.Worlds:
         worlds, order = begin(keys)
-        return settle(worlds, order, core.simulate(env, worlds.state, order))
+        return core.complete(env, settle(worlds, order, core.simulate(env, worlds.state, order)))
 
     return start
 
@@ -145,6 +145,7 @@ def _host_loop(
             order, pending, records = take(context, worlds, pending, inputs, records, jnp.int32(t))
             state = core.simulate(env, worlds.state, order)
             worlds = settle_rest(worlds, order, state)._replace(state=state)  # it stays in the engine's memory
+        worlds = core.complete(env, worlds)
         return worlds._replace(state=jax.tree.map(jnp.asarray, worlds.state)), pending, records
 
     return loop

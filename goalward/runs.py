@@ -45,6 +45,9 @@ class Meta(NamedTuple):
     env_version: int
     eval_env_version: int
     goalward: str | None  # version of the package
+    # SHA-256 of what an environment is made of that comes from a person's own file; else None.
+    env_source: str | None = None
+    eval_env_source: str | None = None
 
 
 def default_directory(config: TrainConfig) -> Path:
@@ -53,7 +56,7 @@ def default_directory(config: TrainConfig) -> Path:
     A taken name gets a suffix.
     """
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    name = f"{config.env}-{agent_name(config.agent)}-d{config.network.depth}-s{config.seed}-{now}"
+    name = f"{files.short(config.env)}-{agent_name(config.agent)}-d{config.network.depth}-s{config.seed}-{now}"
     Path("runs").mkdir(exist_ok=True)
     for number in itertools.count(1):
         path = Path("runs") / (name if number == 1 else f"{name}-{number}")
@@ -64,10 +67,11 @@ def default_directory(config: TrainConfig) -> Path:
 
 
 @contextmanager
-def new(directory: Path, config: TrainConfig, device: str, versions: Mapping[str, int]) -> Iterator[None]:
+def new(directory: Path, config: TrainConfig, device: str, versions: Mapping[str, int | str]) -> Iterator[None]:
     """Make a run directory that holds the configuration, and hold it for this process, as `lock` does.
 
-    `versions` are those of the environments, as in `Meta`. Raises `UserError` where something is already.
+    `versions` are those of the environments, and what they are made of, as in `Meta`. Raises `UserError` where
+    something is already.
     """
     _check_empty(directory)
     directory.mkdir(parents=True, exist_ok=True)

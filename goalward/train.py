@@ -26,6 +26,7 @@ from goalward.types import Batch, EnvSpec, Metrics, Trajectory
 
 # Keys of evaluations, and of what else looks on, are streams of their own: training draws none of them.
 EVALUATION_STREAM, NORMS_STREAM, CHANCE_STREAM = 0x6576616C, 0x6E6F726D, 0x6C75636B
+RESTART_STREAM = 0x616E6577  # of episodes in place of those that a resume cannot go on with
 EXPLOIT_STREAM = 0x62657374  # for agents that draw where they are evaluated
 PRACTICE_STREAM = 0x70726163  # goals to practise: with none, training draws what it would without the setting
 
@@ -354,12 +355,14 @@ def train(
     resume: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
     profiler: Profiler | None = None,
+    changed_env: bool = False,
 ) -> Iterator[Report]:
     """Train in a run directory and yield a report after each iteration, the first one before any.
 
     With `resume` the run there goes on from its latest checkpoint, bit for bit, under `config`; without it the
     directory must be new. Ends after `config.epochs` epochs, or with a checkpoint once `should_stop()` is true.
-    A `profiler` traces one iteration and one evaluation.
+    A `profiler` traces one iteration and one evaluation. With `changed_env` a run goes on though an
+    environment's own file is another than it was.
     Raises `UserError`, `MachineError`, and `DivergedError` when a loss or parameter is NaN or Inf.
     """
     directory, experiment = Path(directory), build(config)
@@ -368,7 +371,7 @@ def train(
         held = runs.lock(directory)
     else:
         held = runs.new(directory, config, str(jax.devices()[0]), env_versions(experiment))
-    with held, closing(Session(experiment, directory, profiler)) as session:
+    with held, closing(Session(experiment, directory, profiler, changed_env)) as session:
         if resume:
             session.set_end(config)
         if session.run is None:
@@ -405,19 +408,32 @@ def epoch(session: "Session") -> Iterator[Report]:
         yield session.report(means)
 
 
-def env_versions(experiment: Experiment) -> dict[str, int]:
-    """Versions of a run's environments, by their names in `runs.Meta`."""
-    return {"env_version": experiment.env.version, "eval_env_version": experiment.eval_env.version}
+def env_versions(experiment: Experiment) -> dict[str, int | str]:
+    """Versions of a run's environments and what their own files are, by their names in `runs.Meta`."""
+    told: dict[str, int | str] = {}
+    for name, env in (("env", experiment.env), ("eval_env", experiment.eval_env)):
+        told[f"{name}_version"] = env.version
+        if env.source:
+            told[f"{name}_source"] = env.source
+    return told
 
 
 def other_version(experiment: Experiment, meta: runs.Meta) -> str | None:
     """How an environment of a run differs from what it is now; None if both are the same."""
-    for name, env in (("env_version", experiment.env), ("eval_env_version", experiment.eval_env)):
-        if getattr(meta, name) != env.version:
+    for name, env in (("env", experiment.env), ("eval_env", experiment.eval_env)):
+        if getattr(meta, f"{name}_version") != env.version:
             return (
-                f"was made with version {getattr(meta, name)} of {env.name}, which is now version "
+                f"was made with version {getattr(meta, f'{name}_version')} of {env.name}, which is now version "
                 f"{env.version}: the same actions lead to other rows"
             )
+    return None
+
+
+def other_source(experiment: Experiment, meta: runs.Meta) -> str | None:
+    """Which environment's own file, or model, is another than when a run was made; None if none is."""
+    for name, env in (("env", experiment.env), ("eval_env", experiment.eval_env)):
+        if (getattr(meta, f"{name}_source") or "") != env.source:
+            return f"was made when the file of {env.name}, or its model, was another than it is now"
     return None
 
 
@@ -431,6 +447,15 @@ def restore(experiment: Experiment, saved: checkpoint.Saved, meta: runs.Meta) ->
             f"checkpoint {saved.path} holds iteration {found}, not the one of its name; remove that folder"
         )
     return run
+
+
+def restart(experiment: Experiment, run: Run) -> Run:
+    """The state from which a run goes on where the episodes it was in cannot be: all worlds start new ones."""
+    env, config = experiment.env, experiment.config
+    root = jax.random.fold_in(prng.key(config.seed), RESTART_STREAM)
+    keys = jax.random.split(jax.random.fold_in(root, run.updates), config.num_envs)
+    pending = nothing_pending(env, config.num_envs, experiment.agent.chunk)
+    return run._replace(worlds=starter(env)(keys), pending=pending)
 
 
 def _number(saved: checkpoint.Saved, name: str) -> float:
@@ -447,7 +472,13 @@ def _number(saved: checkpoint.Saved, name: str) -> float:
 class Session:
     """A run in memory and its directory on disk, from a start or resume to the next stop."""
 
-    def __init__(self, experiment: Experiment, directory: Path, profiler: Profiler | None = None):
+    def __init__(
+        self,
+        experiment: Experiment,
+        directory: Path,
+        profiler: Profiler | None = None,
+        changed_env: bool = False,
+    ):
         self.experiment, self.directory = experiment, directory
         self.programs = compile_programs(experiment, profiler)
         self.run: Run = None  # type: ignore[assignment]  # until `begin`, for a run without checkpoint
@@ -456,7 +487,7 @@ class Session:
         self._score: float | None = None
         self._saved_iteration = -1
         self._meta = runs.load_meta(directory)
-        self._check_versions()
+        self._check_versions(changed_env)
         row = None
         if checkpoint.list_saved(self._folder):
             saved = checkpoint.latest(self._folder)
@@ -475,17 +506,25 @@ class Session:
 
     def _restore(self, saved: checkpoint.Saved) -> None:
         self.run = restore(self.experiment, saved, self._meta)
+        if self.experiment.env.engine and not self.experiment.env.engine.keeps:
+            self.run = restart(self.experiment, self.run)
         self._seconds = _number(saved, "seconds")
         self._score = None if saved.state.get("score") is None else _number(saved, "score")
         self._saved_iteration = saved.iteration
 
-    def _check_versions(self) -> None:
+    def _check_versions(self, changed_env: bool) -> None:
         """Refuse to go on where that cannot give what an uninterrupted run would."""
         other = other_version(self.experiment, self._meta)
         if other:
             raise UserError(
                 f"{self.directory} {other}, so it cannot go on. Train anew, or resume it with the goalward "
                 f"that made it ({self._meta.goalward or 'unknown'}; meta.json names its commit too)"
+            )
+        changed = other_source(self.experiment, self._meta)
+        if changed and not changed_env:
+            raise UserError(
+                f"{self.directory} {changed}. Put it back as it was, or go on with it as it is: "
+                "--env-file and its path"
             )
 
     @property

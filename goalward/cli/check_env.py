@@ -29,7 +29,9 @@ def run(args: Args) -> None:
     """Look for broken promises of an environment; exits with 1 if there are any."""
     from goalward import contract, envs, progress
 
-    findings = contract.check(envs.make(args.env, args.env_settings), worlds=args.worlds, seed=args.seed)
+    findings = contract.check(
+        envs.make(envs.asked(args.env), args.env_settings), worlds=args.worlds, seed=args.seed
+    )
     if args.json:
         print(json.dumps(findings._asdict()))
     else:

@@ -19,6 +19,8 @@ class Args:
     """Number of episodes; by default as in training."""
     best: bool = False
     """Take the best checkpoint, not the latest."""
+    env_file: Path | None = None
+    """File of the run's environment, a person's own: where it is, if it was not named before."""
     json: bool = False
     """Print JSON."""
 
@@ -27,7 +29,9 @@ def run(args: Args) -> None:
     """Evaluate a run's policy and print the figures."""
     from goalward import policy, progress
 
-    evaluation = policy.evaluate(args.run, env=args.env, episodes=args.episodes, best=args.best)
+    evaluation = policy.evaluate(
+        args.run, env=args.env, episodes=args.episodes, best=args.best, env_file=args.env_file
+    )
     if args.json:
         print(json.dumps(evaluation))
     else:

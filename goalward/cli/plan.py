@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from goalward.cli.settings import AgentName, Preset, check_env, from_typed
+from goalward.cli.settings import AgentName, Preset, check_env, from_typed, located
 from goalward.config import TrainConfig, agent_name
 
 
@@ -20,6 +20,8 @@ class Args:
     """Settings to start from: for a laptop's processor and the environment's kind, or those of the paper."""
     agent: AgentName = ""
     """Learning method, as `goalward agents` lists them; by default that of the file or the preset."""
+    env_file: Path | None = None
+    """File of the environment of --config, where that is a person's own: where it is now."""
     json: bool = False
     """Print JSON."""
     settings: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=lambda: TrainConfig(""))
@@ -37,7 +39,7 @@ def run(args: Args) -> None:
     from goalward import plan, progress
 
     with progress.busy("compiling and measuring: some ten seconds, more for deep networks"):
-        planned = plan.plan(args.settings)
+        planned = plan.plan(located(args.settings))
     if args.json:
         print(json.dumps(planned.asdict()))
     else:

@@ -31,6 +31,8 @@ class Args:
     """Steps from one frame to the next; by default real time, or faster where a GIF would be too long."""
     force: bool = False
     """Replace a file of --out's name that is there already."""
+    env_file: Path | None = None
+    """File of the run's environment, a person's own: where it is, if it was not named before."""
     json: bool = False
     """Print the names of the files as JSON."""
 
@@ -42,5 +44,6 @@ def run(args: Args) -> None:
     files = render(
         args.run, args.out, episodes=args.episodes, view=args.view, best=args.best,
         width=args.width, height=args.height, every=args.every, force=args.force,
+        env_file=args.env_file,
     )  # fmt: skip
     tell_files(files, as_json=args.json)

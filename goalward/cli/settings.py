@@ -1,6 +1,6 @@
 """Where the settings of a run start: at a preset's for the environment, and a file's over them."""
 
-from dataclasses import field, fields, make_dataclass
+from dataclasses import field, fields, make_dataclass, replace
 from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
@@ -53,6 +53,7 @@ def from_typed(typed: Any) -> TrainConfig:
     given = runs.current(runs.read_settings(file), file) if file else {}
     if typed.agent:
         check_agent(typed.agent)
+    given = _ask(typed, given)
     agent = typed.agent or named_agent(given)
     if agent:
         given = presets.for_agent(given, agent)
@@ -84,6 +85,32 @@ def _preset(name: Preset, env: Any, agent: str | None) -> dict[str, Any]:
     from goalward import envs
 
     return presets.load(envs.preset(env), agent)
+
+
+def located(settings: TrainConfig) -> TrainConfig:
+    """The settings, with environments from files named so that they are found from anywhere."""
+    names = {name: name for name in (settings.env, settings.eval_env) if name and ".py" in name}
+    if not names:
+        return settings  # no other name is a file's
+    from goalward import envs
+
+    known = {name: envs.absolute(name) for name in names}
+    eval_env = settings.eval_env and known.get(settings.eval_env, settings.eval_env)
+    return replace(settings, env=known.get(settings.env, settings.env), eval_env=eval_env)
+
+
+def _ask(typed: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """What a file gives, with environments where --env-file says; files that were typed may be loaded now."""
+    names = [name for name in (typed.settings.env, typed.settings.eval_env) if name and ".py" in name]
+    if not names and typed.env_file is None:
+        return given
+    from goalward import envs
+
+    for name in names:
+        envs.asked(name)
+    if typed.env_file is None:
+        return given
+    return {**given, "env": envs.moved(str(given.get("env", "")), typed.env_file)}
 
 
 def check_env(config: TrainConfig, command: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from goalward.cli.process import heedless_output, stop_signals
-from goalward.cli.settings import AgentName, Preset, check_env, check_flags, from_typed
+from goalward.cli.settings import AgentName, Preset, check_env, check_flags, from_typed, located
 from goalward.config import TrainConfig, agent_name, check_together
 from goalward.errors import UserError
 from goalward.limits import INT32, check_number
@@ -32,6 +32,8 @@ class Args:
     """Run directory; by default a new one under runs/."""
     resume: Path | None = None
     """Go on with the run in this directory; with --epochs or --total-env-steps, up to a new end."""
+    env_file: Path | None = None
+    """File of the environment of a run or of --config, if a person's own: where, or to take it as it is."""
     profile: bool = False
     """Trace one iteration and one evaluation, and print at the end where their time goes."""
     json: bool = False
@@ -42,13 +44,13 @@ class Args:
 def defaults(typed: Args) -> Args:
     """The settings that flags change: those of the run to resume, or the preset's and the file's over them."""
     if typed.resume is not None:
-        from goalward import runs
-
-        settings = runs.load_config(typed.resume)
+        settings = _resumed(typed)
         check_flags(typed.settings, settings)
     else:
         settings = from_typed(typed)
-    return Args(resume=typed.resume, agent=agent_name(settings.agent), settings=settings)
+    return Args(
+        resume=typed.resume, env_file=typed.env_file, agent=agent_name(settings.agent), settings=settings
+    )
 
 
 def run(args: Args) -> None:
@@ -66,8 +68,9 @@ def run(args: Args) -> None:
             print(note, file=sys.stderr)
         profiler = Profiler(runs.profile(directory)) if args.profile else None
         reports = train.train(
-            settings, directory, resume=args.resume is not None, should_stop=should_stop, profiler=profiler
-        )
+            settings, directory, resume=args.resume is not None, should_stop=should_stop, profiler=profiler,
+            changed_env=args.env_file is not None,
+        )  # fmt: skip
         last = progress.show(reports, settings, directory, quiet=args.json)
         if profiler:
             _tell_profile(profiler, directory, quiet=args.json)
@@ -83,12 +86,22 @@ def run(args: Args) -> None:
 
 def config(args: Args) -> TrainConfig:
     """The settings to train with: as typed, or those of the run to resume, up to a new end."""
-    from goalward import runs
-
     if args.resume is None:
         check_env(args.settings, "train")
-        return args.settings
-    return _extended(runs.load_config(args.resume), args)
+        return located(args.settings)
+    return _extended(_resumed(args), args)
+
+
+def _resumed(args: Args) -> TrainConfig:
+    """The settings of the run to resume, with the file of its environment where --env-file says."""
+    from goalward import runs
+
+    settings = runs.load_config(args.resume or Path())
+    if args.env_file is None:
+        return settings
+    from goalward import envs
+
+    return envs.located(settings, args.env_file)
 
 
 def _extended(old: TrainConfig, args: Args) -> TrainConfig:

@@ -5,9 +5,11 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from goalward.envs import boxes, maze, point
+from goalward.config import TrainConfig
+from goalward.envs import boxes, checks, gym, maze, own, point
 from goalward.envs.core import Entry, Env
 from goalward.envs.settings import parse
 from goalward.errors import MachineError, UserError
@@ -15,7 +17,8 @@ from goalward.errors import MachineError, UserError
 
 def names() -> list[str]:
     """All names that `make` takes, apart from the splits `…_gen_1f2f` of mazes, and other sizes of grids."""
-    return [*(f"point_{layout}" for layout in maze.GRIDS), *boxes.NAMES, *_mujoco().TASKS]
+    ours = [*(f"point_{layout}" for layout in maze.GRIDS), *boxes.NAMES, *_mujoco().TASKS]
+    return [*ours, *(name for name in own.points() if name not in ours)]
 
 
 def _mujoco() -> Any:
@@ -37,11 +40,23 @@ def _mujoco() -> Any:
 def make(name: str, settings: Mapping[str, Any] | None = None) -> Env:
     """Build the environment `name`, with some of its settings changed.
 
-    Raises `UserError` for an unknown name, and for a setting that is unknown or out of range.
+    Raises `UserError` for an unknown name, for a setting that is unknown or out of range, and for what is wrong
+    with an environment of a person's own.
     """
     entry = _entry(name)
     built = entry.build(name, parse(entry.settings, name, settings or {}))
-    return built if isinstance(built, Env) else _mujoco().engine.make(built)
+    model = b""
+    if not isinstance(built, Env):
+        mujoco = _mujoco()
+        if not isinstance(built, mujoco.Task):
+            kind = type(built).__name__
+            raise UserError(f"{name} gives a {kind}; it must give a Task, an Env or a gymnasium.Env")
+        built, model = mujoco.engine.make(built), mujoco.models.to_bytes(built.model)
+    if not entry.is_own:
+        return built
+    named = own.place(name)
+    checks.check(name, built, named.path if named else None)
+    return built._replace(name=name, source=checks.source(named.path, model) if named else "")
 
 
 def _entry(name: str) -> Entry:
@@ -52,14 +67,50 @@ def _entry(name: str) -> Entry:
         return point.ENTRY
     if boxes.is_name(name):
         return boxes.ENTRY
+    if gym.is_name(name):
+        return gym.entry(name)
+    named = own.place(name)
+    if named is not None:
+        return own.of_file(named)
     tasks = _mujoco().TASKS
     if family == "ant" and is_split:
         return tasks["ant_u_maze"]
     if name in tasks:
         return tasks[name]
+    if name in own.points():
+        return own.of_package(own.points()[name])
     near = difflib.get_close_matches(name, names(), n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "`goalward envs` lists them all"
     raise UserError(f"unknown environment {name!r}; {hint}")
+
+
+def asked(name: str) -> str:
+    """The name by which an environment that a person typed is found from anywhere.
+
+    If it comes from a file, that may be loaded from now on. Raises `UserError` where there is no such file.
+    """
+    return own.asked(name)
+
+
+def absolute(name: str) -> str:
+    """The name by which an environment of a file is found from anywhere; others as they are."""
+    named = own.place(name)
+    return name if named is None else str(named._replace(path=named.path.resolve()))
+
+
+def moved(name: str, file: str | Path) -> str:
+    """The name of an environment whose file a person says is elsewhere; it may be loaded from now on."""
+    return own.moved(name, Path(file))
+
+
+def located(config: TrainConfig, file: str | Path | None) -> TrainConfig:
+    """The configuration, with the file of its environments where a person says it is."""
+    if file is None:
+        return config
+    named = own.place(config.env)
+    is_same = config.eval_env is not None and named and own.place(config.eval_env) is not None
+    eval_env = moved(config.eval_env, file) if is_same and config.eval_env else config.eval_env
+    return dataclasses.replace(config, env=moved(config.env, file), eval_env=eval_env)
 
 
 def default_settings(name: str) -> Any:

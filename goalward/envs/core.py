@@ -5,7 +5,7 @@ simulation it is for, and what is settled after it. The first and the last are p
 too, or it is an `Engine` that lives outside of JAX; `goalward.rollout` runs either kind.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +28,16 @@ class Engine(NamedTuple):
     advance: Callable[[Any, np.ndarray, np.ndarray, Any], Any]
     blank: Callable[[int], Any]  # N -> a state of that shape, before any start
     faults: Callable[[Any], Array]  # state -> (N,) how often a world's physics broke down, since `blank`
+    # state -> the same, with all that another process needs to go on from it, where steps leave that out.
+    complete: Callable[[Any], Any] | None = None
+    keeps: bool = True  # whether a state goes on in another process; else episodes start anew there
+
+
+class Film(NamedTuple):
+    """How an environment that draws itself is asked for pictures."""
+
+    rate: Callable[[], float]  # steps a second
+    frames: Callable[[Any], Iterator[np.ndarray]]  # states, leaves (K, …) -> pictures (height, width, 3) uint8
 
 
 class Env(NamedTuple):
@@ -52,9 +62,15 @@ class Env(NamedTuple):
     follow: Callable[[Any, Array], Array] | None = None  # (state, goal) -> goal: for goals that move
     # Of a grid: observations or goals (…, D) -> what its cells hold (…, rows, columns), for pictures.
     cells: Callable[[Array], Array] | None = None
-    task: Any = None  # what pictures are made from, where there is an engine
+    task: Any = None  # what pictures are made from, where the engine is ours
     constant: tuple[int, ...] = ()  # of the observation, what random actions seldom or never change
     version: int = 1
+    # Of environments that others wrote:
+    source: str = ""  # SHA-256 of what it is made of, where that is a person's own file
+    truncated: Callable[[Any], Array] | None = None  # state -> bool: ends it as a time limit does, before ours
+    # State -> the goal of an episode that starts there, in place of the one of `reset`.
+    commanded: Callable[[Any], Array] | None = None
+    film: Film | None = None  # what pictures are made from, where it draws itself
 
 
 class Entry(NamedTuple):
@@ -63,6 +79,7 @@ class Entry(NamedTuple):
     build: Callable[[str, Any], Any]  # (name, settings) -> `Env`, or the `Task` that an engine makes one of
     settings: Any  # a dataclass, with its defaults
     preset: str  # what it is learned with on a laptop, a file of `goalward.presets`
+    is_own: bool = False  # whether a person's own code builds it
 
 
 class Worlds(NamedTuple):
@@ -125,7 +142,7 @@ def order_next(env: Env, worlds: Worlds, action: Array, resample_goals: bool) ->
     With `resample_goals` a new episode draws a new start and goal; without it, every episode of a
     world repeats the first one's, as in the scaling-crl code base.
     """
-    over = worlds.terminated | (worlds.steps >= env.spec.episode_length)
+    over = _ended(env, worlds) | (worlds.steps >= env.spec.episode_length)
     keys = worlds.key
     if resample_goals:
         keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
@@ -134,10 +151,17 @@ def order_next(env: Env, worlds: Worlds, action: Array, resample_goals: bool) ->
 
 
 def order_once(env: Env, worlds: Worlds, action: Array) -> Order:
-    """Running episodes go on with `action` (N, A); worlds that terminated stay where they are."""
-    turn = jnp.where(worlds.terminated, STAY, GO)
+    """Running episodes go on with `action` (N, A); worlds whose episode has ended stay where they are."""
+    turn = jnp.where(_ended(env, worlds), STAY, GO)
     start, goal = _zeros(env, worlds.key)
     return Order(turn, control(env, worlds.state, action), start, goal, worlds.key)
+
+
+def _ended(env: Env, worlds: Worlds) -> Array:
+    """Whether the environment has ended an episode, (N,)."""
+    if env.truncated is None:
+        return worlds.terminated
+    return worlds.terminated | jax.vmap(env.truncated)(worlds.state)
 
 
 def simulate(env: Env, state: Any, order: Order) -> Any:
@@ -157,6 +181,8 @@ def settle(env: Env, worlds: Worlds, order: Order, state: Any, steps_per_goal: i
     After each `steps_per_goal` steps of an episode another goal is drawn, as for a new episode.
     """
     going, starting = order.turn == GO, order.turn == START
+    if env.commanded is not None:
+        order = order._replace(goal=jax.vmap(env.commanded)(state))
     terminated = (going & jax.vmap(env.terminated)(state)) | (~going & ~starting & worlds.terminated)
     settled = Worlds(
         state=state,
@@ -181,6 +207,14 @@ def _command_again(env: Env, worlds: Worlds, due: Array) -> Worlds:
         return worlds._replace(goal=select(due, goal, worlds.goal))
 
     return jax.lax.cond(jnp.any(due), draw, lambda worlds: worlds, worlds)
+
+
+def complete(env: Env, worlds: Worlds) -> Worlds:
+    """The same worlds, with all that another process needs to go on from them."""
+    if env.engine is None or env.engine.complete is None:
+        return worlds
+    state = env.engine.complete(jax.tree.map(np.asarray, worlds.state))
+    return worlds._replace(state=jax.tree.map(jnp.asarray, state))
 
 
 def observe(env: Env, worlds: Worlds) -> Array:

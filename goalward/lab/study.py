@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from goalward import envs, files
 from goalward.config import merge
 from goalward.errors import UserError
 from goalward.files import HUGE
@@ -131,7 +132,20 @@ def _read(name: str, scale: str) -> tuple[dict[str, Any], str, Source]:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from error
+    document = _asked(document)
     return document, path.stem, Source(path.name if name in shipped() else str(path), text, scale)
+
+
+def _asked(value: Any) -> Any:
+    """What a person's file or words say, environments from files named so that they are found from anywhere.
+
+    Whoever names a study asks for the code it names.
+    """
+    if isinstance(value, dict):
+        return {name: _asked(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_asked(item) for item in value]
+    return envs.asked(value) if isinstance(value, str) and ".py" in value else value
 
 
 def from_document(document: Mapping[str, Any], name: str, scale: str) -> Study:
@@ -164,7 +178,7 @@ def plain(env: str, axes: Sequence[str], settings: Mapping[str, Any] | None = No
         "figures": figures,
         "scales": {PLAIN: {}},
     }
-    return build(document, env, Source("axis", "", PLAIN))
+    return build(_asked(document), files.short(env), Source("axis", "", PLAIN))
 
 
 def _value(text: str) -> Any:

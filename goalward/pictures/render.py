@@ -50,6 +50,7 @@ def render(
     height: int = 360,
     every: int | None = None,
     force: bool = False,
+    env_file: Path | None = None,
 ) -> list[Path]:
     """Show some episodes of a run, as evaluated, in one video; the files that were written.
 
@@ -63,7 +64,7 @@ def render(
     if out is None:
         runs.picture(directory, _paths(path).name)
     _check(episodes, view, width, height, every)
-    experiment, run = load_run(directory, best=best)
+    experiment, run = load_run(directory, best=best, env_file=env_file)
     env = experiment.eval_env
     _check_name(path, env)
     most = boards.MOST_BOARDS if env.cells is not None else max(1, MOST_STEPS // env.spec.episode_length)
@@ -76,6 +77,8 @@ def render(
         cells, goals = (np.asarray(env.cells(jnp.asarray(part))) for part in (obs, table.goal))
         boards.animation(cells, goals, path, every)
         return [path]
+    if env.film is not None:
+        return _draw_film(env.film, jax.tree.map(np.asarray, states), path, every)
     if env.task is None:
         return _draw_points(experiment, np.asarray(obs), np.asarray(table.goal), path, every or 1)
     qpos, goals = np.asarray(states.physics.qpos), commanded(env, keys, states)
@@ -96,7 +99,7 @@ def _check(episodes: int, view: str, width: int, height: int, every: int | None)
 
 def _check_name(path: Path, env: core.Env) -> None:
     """Refuse a name that no video can be written to, before any work."""
-    if env.task is not None:
+    if env.task is not None or env.film is not None:
         from goalward.envs.mujoco.render import writer_for
 
         writer_for(path)
@@ -117,6 +120,22 @@ def commanded(env: core.Env, keys: Key[Array, " M"], states: Any) -> np.ndarray:
         return goal, goal
 
     return np.asarray(jax.jit(lambda first, states: jax.lax.scan(turn, first, states)[1])(first, states))
+
+
+def _draw_film(film: core.Film, states: Any, path: Path, every: int | None) -> list[Path]:
+    """Episodes one after the other, as the environment draws itself; leaves of `states` (K, M, …)."""
+    from goalward.envs.mujoco.render import graphics_for_others, video
+
+    token = states.token
+    ends = [length(token[:, m]) for m in range(token.shape[1])]
+    pace = pace_of(1 / film.rate(), max(ends), path, every)
+    shown = [
+        jax.tree.map(lambda leaf, m=m, end=end: leaf[: end : pace.every, m], states)
+        for m, end in enumerate(ends)
+    ]
+    with graphics_for_others():
+        video(path, film.frames(jax.tree.map(lambda *parts: np.concatenate(parts), *shown)), pace.fps)
+    return [path]
 
 
 def _draw_task(

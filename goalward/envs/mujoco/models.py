@@ -103,3 +103,10 @@ def add_sensor(spec: mujoco.MjSpec, kind: str, of: mujoco.mjtObj, name: str) -> 
         objtype=of,
         objname=name,
     )
+
+
+def to_bytes(model: mujoco.MjModel) -> bytes:
+    """A compiled model as MuJoCo's own binary file has it."""
+    binary = np.empty(mujoco.mj_sizeModel(model), np.uint8)
+    mujoco.mj_saveModel(model, None, binary)
+    return binary.tobytes()

@@ -30,6 +30,7 @@ GROUND, SKY = (0.76, 0.79, 0.85, 1.0), (0.9, 0.93, 0.97, 1.0)
 GROUND_SIZE = 5.0  # half a side, in extents of the model
 SMALLEST = 0.012  # radius of a goal, in distances of the camera: smaller ones would not be seen
 MARGIN = 1.08  # of what must be in a picture, on all sides
+SMALL = (64, 64)  # pixels of a picture that is not looked at
 COLOURS = 255  # of a frame of a GIF: the last of 256 is for what does not change
 
 
@@ -127,6 +128,22 @@ def _open(backend: str, model: mujoco.MjModel, width: int, height: int) -> Canva
     finally:
         _set_environment("MUJOCO_GL", before["MUJOCO_GL"])
     return canvas
+
+
+@contextmanager
+def graphics_for_others() -> Iterator[None]:
+    """Let MUJOCO_GL name graphics that work here, if any do, for libraries that ask it."""
+    model, before, found = mujoco.MjModel.from_xml_string("<mujoco/>"), os.environ.get("MUJOCO_GL"), None
+    for backend in backends():
+        with suppress(Exception):  # a missing library shows as ImportError, AttributeError, GLError, …
+            _open(backend, model, *SMALL).close()
+            found = backend
+            break
+    _set_environment("MUJOCO_GL", found or before)
+    try:
+        yield
+    finally:
+        _set_environment("MUJOCO_GL", before)
 
 
 def _set_environment(name: str, value: str | None) -> None:

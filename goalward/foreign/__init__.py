@@ -1,0 +1,1 @@
+"""Environments that others wrote, by Gymnasium's interface; NumPy alone, so that their processes are small."""

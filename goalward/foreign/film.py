@@ -1,0 +1,39 @@
+"""Pictures of an environment in states that were kept, as it draws itself."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from goalward.errors import UserError
+from goalward.foreign import making, probe, snapshot
+from goalward.foreign.making import Recipe
+
+RATE = 30.0  # frames a second, where an environment tells none
+
+
+def rate(recipe: Recipe) -> float:
+    """Steps that an environment takes in a second, as it says for pictures."""
+    return float(probe.make(recipe).metadata.get("render_fps") or RATE)
+
+
+def frames(recipe: Recipe, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Pictures (height, width, 3) uint8 of states whose snapshots are `rows` (K, S).
+
+    Raises `UserError` for an environment that does not draw itself.
+    """
+    plain = probe.make(recipe)
+    making.reset(plain, 0)
+    kept = snapshot.leaves(plain)
+    env = probe.make(recipe, render_mode="rgb_array")
+    making.reset(env, 0)
+    for row in rows:
+        snapshot.put(env, kept, row)
+        try:
+            picture = env.render()
+        except Exception as error:  # whatever another's code raises
+            raise UserError(f"{recipe.name} cannot be drawn: {probe.told(error)}") from error
+        if not isinstance(picture, np.ndarray):
+            raise UserError(
+                f"{recipe.name} cannot be drawn: its render gives no picture for render_mode='rgb_array'"
+            )
+        yield picture
