@@ -1,0 +1,171 @@
+"""Files of tasks that are written from a robot's XML: they work at once, and say what a model lacks."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+import pytest
+
+from goalward import contract, envs, prng, rollout
+from goalward.cli import main
+from goalward.envs.mujoco import postures
+
+ASSETS = Path(str(find_spec("gymnasium").origin)).parent / "envs" / "mujoco" / "assets"
+ARM = """
+<mujoco><worldbody><site name="mark" pos="0 0 1"/>
+<body name="arm"><joint name="turn" axis="0 0 1"/><geom type="capsule" fromto="0 0 0 .3 0 0" size=".02"/>
+<body name="slider" pos=".3 0 0"><joint name="out" type="slide" axis="1 0 0" range="0 .2"/>
+<geom size=".03"/><site name="tip" pos=".05 0 0"/></body></body>
+<body name="ball" pos="0 0 .5"><joint name="swing" type="ball"/><geom size=".05" pos=".1 .03 0"/></body>
+</worldbody>
+<actuator><motor name="m" joint="turn" ctrlrange="-1 1"/><position joint="out" ctrlrange="0 .2"/></actuator>
+<sensor><touch name="press" site="tip"/><jointpos name="angle" joint="turn"/></sensor>
+<keyframe><key name="home" qpos="0.5 0.1 1 0 0 0"/></keyframe></mujoco>
+"""
+
+
+@pytest.fixture
+def new_task(tmp_path, capsys):
+    """Write a task for a robot; the name of its environment, or what was said of it."""
+    (tmp_path / "arm.xml").write_text(ARM)
+
+    def new_task(goal, *words, robot="arm.xml", code=0):
+        out = tmp_path / "mine.py"
+        line = ["new-task", str(tmp_path / robot), "--goal", goal, "--out", str(out), "--force", *words]
+        if code:
+            with pytest.raises(SystemExit) as end:
+                main(line)
+            assert end.value.code == code
+            return capsys.readouterr().err
+        main(line)
+        assert f"train {out}" in capsys.readouterr().out
+        return f"{out}:make"
+
+    return new_task
+
+
+@pytest.mark.parametrize(
+    ("goal", "size"),
+    [("site:tip", 2), ("body:slider.xy", 2), ("joint:turn", 2), ("joint:out", 1), ("sensor:angle", 1)],
+)
+def test_a_task_works_at_once(new_task, goal, size):
+    env = envs.make(new_task(goal), {"episode_length": 12})
+    assert env.spec.goal_dim == size
+    findings = contract.check(
+        env._replace(constant=(6, 11)), worlds=6
+    )  # nothing turns the ball about the vertical
+    assert findings.problems == []
+    worlds = rollout.starter(env)(jax.random.split(prng.key(0), 200))
+    goals = np.asarray(worlds.goal)
+    spread = np.linalg.norm(goals.std(axis=0))
+    assert 0.05 * spread < env.spec.threshold < 0.5 * spread  # neither at hand nor out of reach
+
+
+def test_what_is_observed_is_where_the_file_says(new_task, tmp_path):
+    """Against MuJoCo's own numbers, element by element."""
+    env = envs.make(new_task("site:tip"))
+    assert env.engine is not None
+    worlds = rollout.starter(env)(jax.random.split(prng.key(0), 4))
+    model = mujoco.MjModel.from_xml_path(str(tmp_path / "arm.xml"))
+    data = mujoco.MjData(model)
+    observed = np.asarray(jax.vmap(env.observe)(worlds.state))
+    for obs, qpos in zip(observed, np.asarray(worlds.state.physics.qpos, np.float64), strict=True):
+        data.qpos[:] = qpos
+        mujoco.mj_forward(model, data)
+        expected = [
+            np.cos(qpos[0]),
+            np.sin(qpos[0]),
+            qpos[1],
+            *qpos[2:6],
+            *np.zeros(5),
+            *data.site("tip").xpos[:2],
+        ]
+        np.testing.assert_allclose(obs, expected, atol=1e-5)
+    text = (tmp_path / "mine.py").read_text()
+    assert "0 to 1  cosine and sine of joint turn" in text
+    assert "12 to 13  xy of site tip, in m, which is to be reached" in text
+    assert "keyframe home" in text
+
+
+def test_goals_are_reached_by_some_posture_and_starts_are_near_the_keyframe(new_task):
+    env = envs.make(new_task("site:tip"), {"start_noise": 0.05})
+    starts, goals = jax.jit(jax.vmap(env.reset))(jax.random.split(prng.key(1), 100))
+    away = np.linalg.norm(np.asarray(goals)[:, :2], axis=1)
+    assert ((away > 0.349) & (away < 0.551)).all()  # 0.35 m, and up to 0.2 m more
+    moved = np.abs(np.asarray(starts.qpos) - [0.5, 0.1, 1, 0, 0, 0])
+    assert (moved[:, :2] <= 0.0501).all()
+    assert (moved[:, 2:] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("robot", "goal", "words"),
+    [
+        ("ant.xml", "body:torso.xy", ("--terminate-when", "body:torso.z<0.3")),
+        ("hopper.xml", "body:torso.x", ()),
+        ("reacher.xml", "body:fingertip.xy", ()),
+    ],
+)
+def test_robots_of_gymnasium_get_tasks(new_task, tmp_path, robot, goal, words):
+    (tmp_path / robot).write_text((ASSETS / robot).read_text())
+    env = envs.make(new_task(goal, *words, robot=robot), {"episode_length": 10})
+    assert contract.check(env._replace(constant=tuple(range(env.spec.obs_dim))), worlds=4).problems == []
+
+
+def test_an_end_of_episodes_is_the_one_that_was_said(new_task, tmp_path):
+    (tmp_path / "ant.xml").write_text((ASSETS / "ant.xml").read_text())
+    env = envs.make(new_task("body:torso.xy", "--terminate-when", "body:torso.z<0.3", robot="ant.xml"))
+    state = jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], env.engine.blank(1))
+    low, high = (
+        state._replace(physics=state.physics._replace(qpos=jnp.zeros(15).at[2].set(height)))
+        for height in (0.29, 0.31)
+    )
+    assert bool(env.terminated(low))
+    assert not bool(env.terminated(high))
+
+
+@pytest.mark.parametrize(
+    ("change", "goal", "told"),
+    [
+        (("", ""), "site:tipp", "no site 'tipp'; there are mark, tip"),
+        (("", ""), "tip", "KIND:NAME"),
+        (("", ""), "site:tip.xw", "no site 'tip'|axes 'xw'"),
+        (("", ""), "site:mark", "never moves"),
+        (("", ""), "joint:swing", "no limits to draw goals from"),
+        (("", ""), "body:arm", "is where it is in all postures"),
+        ((' ctrlrange="-1 1"', ""), "site:tip", "actuator m has no range"),
+        (("<motor", "<moter"), "site:tip", "cannot be read as a model"),
+        (("<actuator>", "<actuator><!--"), "site:tip", "cannot be read|no actuators"),
+    ],
+)
+def test_what_a_model_or_a_goal_lacks_is_told(new_task, tmp_path, change, goal, told):
+    (tmp_path / "other.xml").write_text(ARM.replace(*change))
+    said = new_task(goal, robot="other.xml", code=2)
+    assert any(part in said for part in told.split("|")), said
+    assert "Traceback" not in said
+
+
+def test_files_are_not_replaced_unasked(tmp_path, capsys):
+    (tmp_path / "arm.xml").write_text(ARM)
+    (tmp_path / "mine.py").write_text("mine")
+    words = ["new-task", str(tmp_path / "arm.xml"), "--goal", "site:tip", "--out"]
+    for out, told in (
+        (tmp_path / "mine.py", "--force replaces it"),
+        (tmp_path / "mine.txt", "must end in .py"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main([*words, str(out)])
+        assert end.value.code == 2
+        assert told in capsys.readouterr().err
+    assert (tmp_path / "mine.py").read_text() == "mine"
+
+
+def test_random_postures_keep_limits():
+    drawn = postures.random_postures(mujoco.MjModel.from_xml_string(ARM), 500, np.random.default_rng(0))
+    assert drawn[:, 0].min() < -3
+    assert drawn[:, 0].max() > 3
+    assert 0 <= drawn[:, 1].min() < 0.01
+    assert 0.19 < drawn[:, 1].max() <= 0.2
+    np.testing.assert_array_equal(drawn[:, 2:], np.tile([1, 0, 0, 0], (500, 1)))
