@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import falls, gaits, integrators, learner, memory, physics
+from benchmarks import falls, foreign, gaits, integrators, learner, memory, physics
 from goalward import train
 
 BASELINE = {"4": {"of_peak": 0.5, "vs_textbook": 3.0}, "256": {"of_peak": 0.5, "vs_textbook": None}}
@@ -97,3 +97,9 @@ def test_gaits_are_sines_within_the_bounds_and_those_found_lead_away():
     np.testing.assert_array_equal(still, 0)
     row = gaits.measure({"brax_inertia": True}, gaits.Args(gaits=24, generations=2, steps=20))
     assert 0.2 < row["fastest_tenth"] <= row["fastest"] < 5
+
+
+def test_environments_of_others_are_measured_against_the_vector_environment_alone():
+    args = foreign.Args(num_envs=2, width=16, steps=3, turns=2)
+    row = foreign.measure("gym:CartPole-v1", args, {"goal": [0], "processes": 1})
+    assert row["ratio"] == pytest.approx(row["collect_sps"] / row["vector_sps"], rel=1)
