@@ -1,7 +1,7 @@
 """Speed of environments of Gymnasium: `python -m benchmarks.foreign [--envs gym:Ant-v5 …] [--json]`.
 
-For each, in turns: `collect` (what training runs: policy, steps, resets, observations, records), with an untrained
-policy of depth 4 whose actions are random; and the vector environment that `gymnasium.make_vec` gives, stepped
+For each, in turns: `collect` (what training runs: policy, steps, resets, observations, records), with an
+untrained policy of depth 4 whose actions are random; and the vector environment of `gymnasium.make_vec`, stepped
 alone with random actions, by processes (`async`) where more than one core is ours, else by a loop (`sync`).
 """
 
