@@ -1,8 +1,9 @@
 """Speed of environments of Gymnasium: `python -m benchmarks.foreign [--envs gym:Ant-v5 …] [--json]`.
 
 For each, in turns: `collect` (what training runs: policy, steps, resets, observations, records), with an
-untrained policy of depth 4 whose actions are random; and the vector environment of `gymnasium.make_vec`, stepped
-alone with random actions, by processes (`async`) where more than one core is ours, else by a loop (`sync`).
+untrained policy of depth 4 whose actions are random; and the vector environment of `gymnasium.make_vec`,
+stepped alone with random actions, by processes (`async`) where more than one core is ours, else by a loop
+(`sync`).
 """
 
 import json
@@ -54,8 +55,7 @@ def measure(name: str, args: Args, settings: dict[str, Any]) -> dict[str, float]
     state, keys = agent.init(jax.random.key(0)), jax.random.split(jax.random.key(1), args.steps)
     worlds = starter(experiment.env)(jax.random.split(jax.random.key(2), args.num_envs))
     worlds, *_ = jax.block_until_ready(collect(state, worlds, (), keys))
-    mode = "sync" if machine.cores() == 1 else "async"
-    alone = gymnasium.make_vec(name.removeprefix("gym:"), args.num_envs, vectorization_mode=mode)
+    alone = gymnasium.make_vec(name.removeprefix("gym:"), args.num_envs, **_vectorised())
     alone.reset(seed=0)
     ours, theirs = [], []
     for _ in range(args.turns):
@@ -73,6 +73,13 @@ def measure(name: str, args: Args, settings: dict[str, Any]) -> dict[str, float]
         "collect_sps": float(np.median(ours)),
         "ratio": float(np.median(np.divide(ours, theirs))),
     }
+
+
+def _vectorised() -> dict[str, Any]:
+    """How worlds are run side by side; a process with JAX in it may not be forked."""
+    if machine.cores() == 1:
+        return {"vectorization_mode": "sync"}
+    return {"vectorization_mode": "async", "vector_kwargs": {"context": "spawn"}}
 
 
 def main(args: Args) -> None:
