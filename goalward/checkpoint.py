@@ -126,6 +126,17 @@ def restore(saved: Saved, like: Any) -> Any:
     return jax.tree_util.tree_unflatten(treedef, arrays)
 
 
+def arrays_under(saved: Saved, prefix: str) -> tuple[dict[str, np.ndarray], str]:
+    """Arrays whose names begin with a prefix, without it, and the SHA-256 of the file that they are in.
+
+    Raises `UserError` if the checkpoint is damaged.
+    """
+    verify(saved.path)
+    path = saved.path / _ARRAYS
+    found = {name: array for name, array in _each_array(path) if name.startswith(prefix)}
+    return {name.removeprefix(prefix): array for name, array in found.items()}, _hash(path)
+
+
 def verify(path: Path) -> None:
     """Raise `UserError`, naming the file, if one of a checkpoint's files is missing or changed."""
     remedy = f"remove the folder {path} to fall back to the checkpoint before it"

@@ -14,6 +14,9 @@ from goalward.types import Metrics
 # Added under the square root of a distance: its gradient stays finite, and is 0, where φ = ψ.
 DISTANCE_EPSILON = 1e-6
 
+# Added to the mean size of a critic's word, which may be 0.
+SCALE_EPSILON = 1e-6
+
 PairedFn = Callable[[Float[Array, "B R"], Float[Array, "B R"]], Float[Array, " B"]]
 PairwiseFn = Callable[[Float[Array, "B R"], Float[Array, "C R"]], Float[Array, "B C"]]
 # Weights (B,) of the samples, or None where all count alike.
@@ -170,6 +173,11 @@ def actor_loss(
 ) -> Float[Array, ""]:
     """E[ α log π(a | s, g) − f(s, a, g) ]."""
     return jnp.mean(alpha * log_prob - energy)
+
+
+def scaled(worth: Float[Array, " B"]) -> Float[Array, " B"]:
+    """Q / mean |Q|, where the mean has no gradient: a critic's word free of its scale (arXiv 2106.06860)."""
+    return worth / (jax.lax.stop_gradient(jnp.mean(jnp.abs(worth))) + SCALE_EPSILON)
 
 
 def temperature_loss(log_alpha: Float[Array, ""], entropy: Float[Array, ""], target: float) -> Float[Array, ""]:

@@ -114,7 +114,8 @@ class Recorder:
     def _add_events(self, events: EventsWriter, row: Mapping[str, Any]) -> None:
         values = [Summary.Value(tag=name, simple_value=value) for name, value in _scalars(row).items()]
         wall_time = self._zero + row["seconds"]
-        events.write_event(Event(step=row["env_steps"], wall_time=wall_time, summary=Summary(value=values)))
+        step = row["env_steps"] or row["updates"]  # without a step of an environment, updates tell the time
+        events.write_event(Event(step=step, wall_time=wall_time, summary=Summary(value=values)))
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -187,7 +188,8 @@ def _check_row(row: Any, last: Mapping[str, Any]) -> None:
         value: Any = row.get(name)
         if type(value) not in ((int,) if name in _COUNTS else (int, float)) or not abs(value) < files.HUGE:
             raise ValueError(f"{name} is {value!r:.40}, not a number as it should be")
-        if name in _COUNTS and value <= last[name]:
+        stays = name == "env_steps" and value == 0  # where a dataset is learned from
+        if name in _COUNTS and not stays and value <= last[name]:
             raise ValueError(f"{name} is {value}, after {last[name]} in the row before")
     for name, value in row.items():
         kinds = (int, float) if name.startswith("random_") else (int, float, list)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ import jax
 from jax.extend import core
 from jaxtyping import Array, PRNGKeyArray
 
-from goalward import agents, attention, machine, reach, replay, train
+from goalward import agents, attention, machine, offline, reach, replay, train
 from goalward.agents.core import architectures
 from goalward.config import (
     ActorConfig,
@@ -64,7 +64,7 @@ class Plan:
     """Cost of a run."""
 
     parameters: dict[str, int]
-    buffer_rows: int  # of the replay, for each world
+    buffer_rows: int  # of the replay, for each world; of a dataset all
     memory: Memory
     update_flops: int
     speed: Speed
@@ -93,22 +93,23 @@ def plan(config: TrainConfig) -> Plan:
     memory = memory._replace(activations=activations)
     check_fits(memory, config)
     shapes = train.shapes(experiment)
-    flops = matmul_flops(partial(train.update, experiment), shapes.agent, shapes.replay, shapes.key)
-    iteration = speed.collect + config.updates_per_iteration * speed.update
+    flops = matmul_flops(partial(train.update, experiment), shapes.agent, ring_shapes(experiment), shapes.key)
+    collected = 0.0 if config.is_offline else speed.collect
+    iteration = collected + config.updates_per_iteration * speed.update
     iterations, rows = config.iterations, config.steps_per_round
     prefill = config.prefill_rounds * speed.collect
     evaluation = speed.collect / rows * config.eval_episodes * experiment.eval_env.spec.episode_length
     evaluations = config.epochs + 2  # of random actions, of the untrained policy, and one an epoch
     return Plan(
         parameters=parameters(shapes.agent),
-        buffer_rows=config.buffer_rows,
+        buffer_rows=ring_size(config)[1],
         memory=memory,
         update_flops=flops,
         speed=speed,
         env_steps=config.steps_at(config.epochs),
         updates=iterations * config.updates_per_iteration,
         updates_per_second=config.updates_per_iteration / iteration,
-        env_steps_per_second=rows / iteration,
+        env_steps_per_second=0.0 if config.is_offline else rows / iteration,
         gflops_per_second=flops / speed.update / 1e9,
         seconds=speed.compile + prefill + iterations * iteration + evaluations * evaluation,
     )
@@ -117,16 +118,16 @@ def plan(config: TrainConfig) -> Plan:
 def most_memory(experiment: train.Experiment) -> Memory:
     """As `state_memory`, with an upper estimate of activations; nothing is computed, compiled or allocated."""
     memory, config = state_memory(experiment), experiment.config
-    collected = memory.replay // config.buffer_rows * config.steps_per_iteration
+    worlds, rows = ring_size(config)
+    collected = 0 if config.is_offline else memory.replay // rows * config.steps_per_iteration
     # Of a collector and a learner XLA keeps what both need at a time; `weights` are those of both.
     spec, relabel = experiment.env.spec, experiment.agent.relabel
     others = sum(most_activations(half, 0, spec) for half in agents.halves(config)[1:])
     activations = most_activations(agents.halves(config)[0], memory.weights, spec) + others
     if relabel.per_episode > 1:  # where each row's episode begins, and what that is found by
-        activations += 5 * 4 * config.num_envs * config.buffer_rows
+        activations += 5 * 4 * worlds * rows
     if relabel.window is not None:  # what rows achieved is laid out for searches, and copied
-        rows = config.num_envs * (config.buffer_rows + reach.SLAB)
-        activations += 3 * 4 * rows * spec.goal_dim
+        activations += 3 * 4 * worlds * (rows + reach.SLAB) * spec.goal_dim
     return memory._replace(activations=activations + 2 * collected)
 
 
@@ -196,6 +197,17 @@ def parameters(agent: Any) -> dict[str, int]:
     return {name: _count(part, lambda leaf: leaf.size) for name, part in parts.items()}
 
 
+def ring_size(config: TrainConfig) -> tuple[int, int]:
+    """Worlds and rows of each in a run's replay."""
+    return (1, offline.count(config)) if config.is_offline else (config.num_envs, config.buffer_rows)
+
+
+def ring_shapes(experiment: train.Experiment) -> replay.Replay:
+    """Shapes and types of a run's replay; of a dataset no more is read than its size."""
+    worlds, rows = ring_size(experiment.config)
+    return jax.eval_shape(lambda: replay.init(train.blank_row(experiment.env.spec, worlds), rows))
+
+
 def state_memory(experiment: train.Experiment) -> Memory:
     """What the state of a run takes; nothing is computed or allocated."""
     run = train.shapes(experiment)
@@ -203,7 +215,7 @@ def state_memory(experiment: train.Experiment) -> Memory:
     return Memory(
         weights=weights,
         optimiser=_count(run.agent, _nbytes) - weights,
-        replay=_count(run.replay, _nbytes),
+        replay=_count(ring_shapes(experiment), _nbytes),
         worlds=_count((run.worlds, run.pending), _nbytes),
         activations=0,
         free=free_memory(),
@@ -231,18 +243,23 @@ def check_fits(memory: Memory, config: TrainConfig) -> None:
     usable = round(USABLE * memory.free)
     if memory.needed() <= usable:
         return
-    rest = usable - (memory.needed() - memory.replay)
-    rows = int(rest / memory.replay * config.buffer_rows)
+    rest, (worlds, held) = usable - (memory.needed() - memory.replay), ring_size(config)
+    rows = int(rest / memory.replay * held)
     remedies = []
-    if rows >= max(config.prefill_rows, config.steps_per_iteration, replay.MIN_ROWS):
+    if config.is_offline and rows >= replay.MIN_ROWS:
+        remedies.append(f"--dataset-rows {rows}")
+    elif rows >= max(config.prefill_rows, config.steps_per_iteration, replay.MIN_ROWS):
         remedies.append(f"--buffer-rows {rows}")
     if memory.activations and not config.network.remat:
         remedies.append("--remat")
-    remedies.append("a smaller " + ("--depth, --width or --batch-size" if rest < 0 else "--num-envs"))
+    if rest < 0:
+        remedies.append("a smaller --depth, --width or --batch-size")
+    elif not config.is_offline:
+        remedies.append("a smaller --num-envs")
     activations = f", activations {_gb(memory.activations)}" if memory.activations else ""
     raise UserError(
         f"this run needs {_gb(memory.needed())} of memory and may use {_gb(usable)} of the {_gb(memory.free)} "
-        f"that are free: replay {_gb(memory.replay)} ({config.num_envs} worlds × {config.buffer_rows} rows), "
+        f"that are free: replay {_gb(memory.replay)} ({worlds} world{'s' * (worlds != 1)} × {held} rows), "
         f"weights and optimiser {_gb(memory.weights + memory.optimiser)}{activations}; "
         f"use {' or '.join(remedies)}"
     )
@@ -253,23 +270,39 @@ def _gb(count: int) -> str:
 
 
 def measure(experiment: train.Experiment) -> tuple[Speed, int]:
-    """Time collection and updates on this machine; also the bytes that an update needs besides its state."""
-    config = experiment.config
-    run = jax.block_until_ready(train.init(experiment, compiler_options=QUICKLY_COMPILED))
+    """Time collection and updates on this machine; also the bytes that an update needs besides its state.
+
+    Where a dataset is learned from, a round of collection is timed all the same: evaluations step worlds too.
+    """
+    acting = as_if_collecting(experiment)
+    run = jax.block_until_ready(train.init(acting, compiler_options=QUICKLY_COMPILED))
+    held = None
+    if experiment.config.is_offline:
+        dataset = offline.load(experiment.config, experiment.env.spec, experiment.agent)
+        held = offline.ring(dataset.rows, experiment.env.spec)
     begun = time.perf_counter()
-    gather = train.compile_programs(experiment).gather
+    gather = train.compile_programs(acting).gather
     run, _ = jax.block_until_ready(gather(run))
     updates = jax.jit(partial(_updates, experiment), donate_argnums=0)
-    updates = updates.lower(run.agent, run.replay, run.key, 1).compile()
+    updates = updates.lower(run.agent, held or run.replay, run.key, 1).compile()
     compiled = time.perf_counter() - begun
-    for _ in range(replay.MIN_ROWS // config.steps_per_iteration):
+    for _ in range(replay.MIN_ROWS // acting.config.steps_per_iteration):
         run, _ = gather(run)
     collect, (run, _) = _seconds(lambda: gather(run))
+    run = run._replace(replay=held or run.replay)
     once, agent = _seconds(lambda: updates(run.agent, run.replay, run.key, 1))
     number = max(1, round(MEASURED_SECONDS / once))
     several, _ = _seconds(lambda: updates(agent, run.replay, run.key, number))
     analysis = updates.memory_analysis()
     return Speed(compiled, several / number, collect), analysis.temp_size_in_bytes if analysis else 0
+
+
+def as_if_collecting(experiment: train.Experiment) -> train.Experiment:
+    """The same with a few worlds to act in, where a dataset is learned from."""
+    if not experiment.config.is_offline:
+        return experiment
+    config = replace(experiment.config, dataset=None, buffer_rows=experiment.config.steps_per_iteration)
+    return experiment._replace(config=config)
 
 
 def _updates(

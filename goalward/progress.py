@@ -81,7 +81,8 @@ def _is_typical(last: Report, report: Report, config: TrainConfig) -> bool:
 def _rates(last: Report, report: Report) -> str:
     seconds = max(report.seconds - last.seconds, 1e-9)
     steps = (report.env_steps - last.env_steps) / seconds
-    return f"{steps:,.0f} steps/s  {(report.updates - last.updates) / seconds:,.0f} updates/s"
+    of_worlds = f"{steps:,.0f} steps/s  " if report.env_steps else ""
+    return f"{of_worlds}{(report.updates - last.updates) / seconds:,.0f} updates/s"
 
 
 def _heading(report: Report) -> list[str]:
@@ -123,7 +124,9 @@ def print_plan(plan: Plan, config: TrainConfig) -> None:
     for name in ("weights", "optimiser", "replay", "worlds", "activations"):
         note = {
             "activations": "and gradients",
-            "replay": f"{config.num_envs} worlds × {plan.buffer_rows} rows",
+            "replay": f"{plan.buffer_rows} rows of the dataset"
+            if config.is_offline
+            else f"{config.num_envs} worlds × {plan.buffer_rows} rows",
         }
         table.add_row(name, f"{getattr(memory, name) / 1e6:,.1f} MB", note.get(name, ""))
     table.add_row("memory in all", f"{memory.needed() / 1e6:,.1f} MB", f"{memory.free / 1e9:.1f} GB are free")
@@ -131,10 +134,12 @@ def print_plan(plan: Plan, config: TrainConfig) -> None:
     arithmetic = f"{plan.update_flops / 1e9:,.2f} GFLOP, at {plan.gflops_per_second:,.0f} GFLOP/s"
     table.add_row("an update", f"{1e3 * plan.speed.update:,.1f} ms", arithmetic)
     rows = config.steps_per_round
-    table.add_row("a round of collection", f"{1e3 * plan.speed.collect:,.1f} ms", f"{rows:,} env steps")
+    if not config.is_offline:
+        table.add_row("a round of collection", f"{1e3 * plan.speed.collect:,.1f} ms", f"{rows:,} env steps")
     table.add_row("compilation", f"{plan.speed.compile:,.1f} s")
-    rates = f"{plan.env_steps_per_second:,.0f} env steps/s, {plan.updates_per_second:,.1f} updates/s"
-    table.add_row("both in turn", rates)
+    if not config.is_offline:
+        rates = f"{plan.env_steps_per_second:,.0f} env steps/s, {plan.updates_per_second:,.1f} updates/s"
+        table.add_row("both in turn", rates)
     table.add_section()
     length = datetime.timedelta(seconds=round(plan.seconds))
     amount = f"{plan.env_steps:,} env steps, {plan.updates:,} updates, {config.epochs} evaluations"

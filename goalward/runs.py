@@ -45,6 +45,7 @@ class Meta(NamedTuple):
     env_version: int
     eval_env_version: int
     goalward: str | None  # version of the package
+    dataset_sha256: str | None  # of the files that it learns from; None where it collects
     # SHA-256 of what an environment is made of that comes from a person's own file; else None.
     env_source: str | None = None
     eval_env_source: str | None = None
@@ -67,17 +68,18 @@ def default_directory(config: TrainConfig) -> Path:
 
 
 @contextmanager
-def new(directory: Path, config: TrainConfig, device: str, versions: Mapping[str, int | str]) -> Iterator[None]:
+def new(directory: Path, config: TrainConfig, device: str, made_of: Mapping[str, Any]) -> Iterator[None]:
     """Make a run directory that holds the configuration, and hold it for this process, as `lock` does.
 
-    `versions` are those of the environments, and what they are made of, as in `Meta`. Raises `UserError` where
+    `made_of` are versions and files of environments and the hash of a dataset, as in `Meta`. Raises `UserError`
+    where
     something is already.
     """
     _check_empty(directory)
     directory.mkdir(parents=True, exist_ok=True)
     with lock(directory):
         _check_empty(directory)  # from here on nobody else writes into it
-        _write_json(directory / _META, {"id": uuid.uuid4().hex, **versions, **meta(device)})
+        _write_json(directory / _META, {"id": uuid.uuid4().hex, **made_of, **meta(device)})
         save_config(directory, config)
         yield
 

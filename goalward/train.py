@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray
 
-from goalward import agents, checkpoint, contract, envs, files, practice, prng, replay, runs
+from goalward import agents, checkpoint, contract, envs, files, offline, practice, prng, replay, runs
 from goalward.config import TrainConfig, check_together
 from goalward.envs import core
 from goalward.errors import DivergedError, UserError
@@ -44,8 +44,8 @@ class Run(NamedTuple):
     """Everything a resume needs, as arrays."""
 
     agent: Any
-    replay: replay.Replay
-    worlds: core.Worlds
+    replay: replay.Replay  # () in files and before the start, where a dataset fills it
+    worlds: core.Worlds  # () where nothing is collected
     pending: Pending | tuple[()]  # of the chunks of actions that the worlds are in
     key: PRNGKeyArray
     env_steps: Array  # int32, over all worlds
@@ -111,27 +111,28 @@ def with_rows(config: TrainConfig, spec: EnvSpec) -> TrainConfig:
 
 def row_bytes(spec: EnvSpec) -> int:
     """Bytes that one row of one world takes in the replay."""
-    row = Trajectory(
-        obs=jnp.zeros((1, spec.obs_dim)),
-        action=jnp.zeros((1, spec.action_dim)),
-        goal=jnp.zeros((1, spec.goal_dim)),
-        first=jnp.zeros(1, bool),
-        terminated=jnp.zeros(1, bool),
-    )
-    ring = jax.eval_shape(lambda: replay.init(row, 1))
+    ring = jax.eval_shape(lambda: replay.init(blank_row(spec, 1), 1))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((ring.rows, ring.last)))
+
+
+def blank_row(spec: EnvSpec, worlds: int) -> Trajectory:
+    """Zeros in the place of a row of some worlds."""
+    obs, action, goal = (jnp.zeros((worlds, size)) for size in (spec.obs_dim, spec.action_dim, spec.goal_dim))
+    return Trajectory(obs, action, goal, jnp.zeros(worlds, bool), jnp.zeros(worlds, bool))
 
 
 def blank(experiment: Experiment) -> Run:
     """The state before any world has started; pure JAX, a function of the seed alone."""
     config, env, agent = experiment.config, experiment.env, experiment.agent
     agent_key, worlds_key, run_key = jax.random.split(prng.key(config.seed), 3)
+    zero = jnp.zeros((), jnp.int32)
+    if config.is_offline:
+        return Run(agent.init(agent_key), (), (), (), run_key, zero, zero)  # type: ignore[arg-type]
     worlds = core.blank(env, jax.random.split(worlds_key, config.num_envs))
     sizes = (env.spec.obs_dim, env.spec.action_dim)
     obs, action = (jnp.zeros((config.num_envs, size)) for size in sizes)
     row = Trajectory(obs, action, worlds.goal, worlds.steps == 0, worlds.terminated)
     rows, pending = replay.init(row, config.buffer_rows), nothing_pending(env, config.num_envs, agent.chunk)
-    zero = jnp.zeros((), jnp.int32)
     return Run(agent.init(agent_key), rows, worlds, pending, run_key, zero, zero)
 
 
@@ -141,8 +142,13 @@ def shapes(experiment: Experiment) -> Run:
 
 
 def init(experiment: Experiment, compiler_options: dict[str, Any] | None = None) -> Run:
-    """The state before the first step; a function of the seed alone, and of options that JAX compiles with."""
+    """The state before the first step; a function of the seed alone, and of options that JAX compiles with.
+
+    What a dataset holds is not in it.
+    """
     run = jax.jit(partial(blank, experiment), compiler_options=compiler_options)()
+    if experiment.config.is_offline:
+        return run
     start = compiled(experiment.env, starter(experiment.env))
     return run._replace(worlds=start(run.worlds.key))
 
@@ -156,6 +162,8 @@ def gatherer(experiment: Experiment) -> Gather:
     It also gives a key for what follows. Pure JAX, unless the environment has an engine.
     """
     config, env, agent = experiment.config, experiment.env, experiment.agent
+    if config.is_offline:
+        return gather_nothing
     collect = collector(env, agent.act, config.resample_goals, config.steps_per_goal, agent.chunk)
     insert = jax.jit(replay.insert, donate_argnums=0) if env.engine else replay.insert
     practise = jax.jit(partial(practice.command, env.spec, config.practised_goals))
@@ -175,6 +183,12 @@ def gatherer(experiment: Experiment) -> Gather:
         return run, next_key
 
     return gather
+
+
+def gather_nothing(run: Run) -> tuple[Run, PRNGKeyArray]:
+    """Collect nothing, where a dataset is learned from; the key is split as for a collection."""
+    key, _, next_key = jax.random.split(run.key, 3)
+    return run._replace(key=key), next_key
 
 
 def sample(experiment: Experiment, experience: replay.Replay, key: PRNGKeyArray) -> Batch:
@@ -332,7 +346,7 @@ def compile_programs(experiment: Experiment, profiler: Profiler | None = None) -
     """
     trace = profiler or Untraced()
     gather = gatherer(experiment)
-    if experiment.env.engine:
+    if experiment.env.engine and not experiment.config.is_offline:
         first_half = trace.clock("collect", gather, 2)
         second_half = trace.program("iteration", jax.jit(partial(learn, experiment), donate_argnums=0), 2)
 
@@ -353,6 +367,7 @@ def train(
     directory: str | Path,
     *,
     resume: bool = False,
+    dataset: offline.Dataset | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     profiler: Profiler | None = None,
     changed_env: bool = False,
@@ -361,17 +376,20 @@ def train(
 
     With `resume` the run there goes on from its latest checkpoint, bit for bit, under `config`; without it the
     directory must be new. Ends after `config.epochs` epochs, or with a checkpoint once `should_stop()` is true.
-    A `profiler` traces one iteration and one evaluation. With `changed_env` a run goes on though an
-    environment's own file is another than it was.
+    A `dataset` is that of `config`, already read. A `profiler` traces one iteration and one evaluation. With
+    `changed_env` a run goes on though an environment's own file is another than it was.
     Raises `UserError`, `MachineError`, and `DivergedError` when a loss or parameter is NaN or Inf.
     """
     directory, experiment = Path(directory), build(config)
+    if config.is_offline and dataset is None:
+        dataset = offline.load(config, experiment.env.spec, experiment.agent)
     if resume:
         runs.load_config(directory)
         held = runs.lock(directory)
     else:
-        held = runs.new(directory, config, str(jax.devices()[0]), env_versions(experiment))
-    with held, closing(Session(experiment, directory, profiler, changed_env)) as session:
+        made_of = env_versions(experiment) | ({"dataset_sha256": dataset.sha256} if dataset else {})
+        held = runs.new(directory, config, str(jax.devices()[0]), made_of)
+    with held, closing(Session(experiment, directory, profiler, dataset, changed_env)) as session:
         if resume:
             session.set_end(config)
         if session.run is None:
@@ -477,9 +495,10 @@ class Session:
         experiment: Experiment,
         directory: Path,
         profiler: Profiler | None = None,
+        dataset: offline.Dataset | None = None,
         changed_env: bool = False,
     ):
-        self.experiment, self.directory = experiment, directory
+        self.experiment, self.directory, self._dataset = experiment, directory, dataset
         self.programs = compile_programs(experiment, profiler)
         self.run: Run = None  # type: ignore[assignment]  # until `begin`, for a run without checkpoint
         self._folder = runs.checkpoints(directory)
@@ -505,8 +524,9 @@ class Session:
         }
 
     def _restore(self, saved: checkpoint.Saved) -> None:
-        self.run = restore(self.experiment, saved, self._meta)
-        if self.experiment.env.engine and not self.experiment.env.engine.keeps:
+        self.run = self._with_data(restore(self.experiment, saved, self._meta))
+        engine = self.experiment.env.engine
+        if self._dataset is None and engine and not engine.keeps:
             self.run = restart(self.experiment, self.run)
         self._seconds = _number(saved, "seconds")
         self._score = None if saved.state.get("score") is None else _number(saved, "score")
@@ -526,6 +546,18 @@ class Session:
                 f"{self.directory} {changed}. Put it back as it was, or go on with it as it is: "
                 "--env-file and its path"
             )
+        if self._dataset:
+            offline.check_same(self._dataset, self.experiment.config, self._meta)
+
+    def _with_data(self, run: Run) -> Run:
+        """The same with the replay that a dataset fills, if there is one."""
+        if self._dataset is None:
+            return run
+        return run._replace(replay=offline.ring(self._dataset.rows, self.experiment.env.spec))
+
+    def _kept(self) -> Run:
+        """What of the run is written to checkpoints."""
+        return self.run if self._dataset is None else self.run._replace(replay=())
 
     @property
     def iteration(self) -> int:
@@ -544,7 +576,7 @@ class Session:
     def begin(self) -> Report:
         """Start from the seed: fill the replay, evaluate random actions and the untrained policy."""
         config = self.experiment.config
-        self.run = init(self.experiment)
+        self.run = self._with_data(init(self.experiment))
         for _ in range(config.prefill_rounds):
             self.run, _ = self.programs.gather(self.run)
         self._chance = self.programs.chance(evaluation_keys(config))
@@ -569,7 +601,7 @@ class Session:
         seen = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
         folder = runs.failure(self.directory)
         update_key = update_keys(self.experiment, jax.random.split(key, 3)[2])[bad]
-        tree = {"agent": self.run.agent, "replay": self.run.replay, "key": update_key}
+        tree = {"agent": self.run.agent, "replay": self._kept().replay, "key": update_key}
         checkpoint.save(folder, self.iteration, tree, {"run": self._meta.id, "update": bad, "seen": seen})
         number = int(self.run.updates) - updates + bad + 1
         raise DivergedError(
@@ -585,8 +617,8 @@ class Session:
         norms: dict[str, list[float]] = {}
         if evaluation and self.experiment.config.block_norms:
             norms = {name: norm.tolist() for name, norm in self.programs.block_norms(self.run).items()}
-        engine = self.experiment.env.engine
-        faults = int(jnp.sum(engine.faults(self.run.worlds.state))) if engine else 0
+        engine, worlds = self.experiment.env.engine, self.run.worlds
+        faults = int(jnp.sum(engine.faults(worlds.state))) if engine and worlds else 0
         chance = self._chance if evaluation else {}
         return Report(self.epoch, self.iteration, *counts, seconds, faults, metrics, evaluation, norms, chance)
 
@@ -612,7 +644,7 @@ class Session:
         score = self._score if self.ends_epoch() else None
         counts = {"run": self._meta.id, "epoch": self.epoch, "threads": runs.threads()}
         state = counts | {"seconds": seconds, "score": score, "row": row}
-        checkpoint.save(self._folder, self.iteration, self.run, state)
+        checkpoint.save(self._folder, self.iteration, self._kept(), state)
         self._saved_iteration = self.iteration
         checkpoint.prune(self._folder, self.experiment.config.keep_last)
 
@@ -630,5 +662,10 @@ def reproduce(directory: str | Path) -> Metrics:
     failed = checkpoint.latest(runs.failure(directory))
     checkpoint.check_run(failed, runs.load_meta(directory).id)
     saved = checkpoint.restore(failed, like)
-    _, metrics = jax.jit(partial(update, experiment))(saved["agent"], saved["replay"], saved["key"])
+    experience = saved["replay"]
+    if experiment.config.is_offline:
+        dataset = offline.load(experiment.config, experiment.env.spec, experiment.agent)
+        offline.check_same(dataset, experiment.config, runs.load_meta(directory))
+        experience = offline.ring(dataset.rows, experiment.env.spec)
+    _, metrics = jax.jit(partial(update, experiment))(saved["agent"], experience, saved["key"])
     return metrics

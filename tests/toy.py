@@ -38,6 +38,8 @@ def _compile_once(experiment: train.Experiment, profiler=None) -> train.Programs
     if profiler:
         return _compile(experiment, profiler)
     settings = replace(experiment.config, seed=0, epochs=1, total_env_steps=1, keep_last=1)
+    if settings.is_offline:  # whichever file it is
+        settings = replace(settings, dataset="", dataset_rows=None, total_updates=1)
     name = json.dumps(to_dict(settings), sort_keys=True)
     if name not in _programs:
         _programs[name] = _compile(experiment)

@@ -16,8 +16,8 @@ from goalward import moments, survival
 from goalward.config import ActorConfig, ActorCriticConfig, EntropyConfig
 from goalward.critics import Prediction
 from goalward.hyperspherical import projected
-from goalward.losses import actor_loss, masked_mean, temperature_loss
-from goalward.networks import Actor, AnyTrunk, block_norms, sample_action
+from goalward.losses import actor_loss, masked_mean, scaled, temperature_loss
+from goalward.networks import Actor, AnyTrunk, block_norms, log_density, sample_action
 from goalward.optimisers import by_depth, rule
 from goalward.replay import HORIZONS, Relabel
 from goalward.trunks import Architecture
@@ -200,10 +200,15 @@ def gradients(
     (loss, (metrics, psi)), critic_grad = jax.value_and_grad(critic_loss, has_aux=True)(params.critic)
     goal, psi = actor_goals_and_psi(config, params.critic.encode_g, batch, psi)
     actor_grad, alpha_grad, of_actor = actor_gradients(
-        config, params, batch.obs, goal, lambda action: worth(action, psi), key
+        config, params, batch, goal, lambda action: worth(action, psi), key
     )
     metrics |= {"critic_loss": loss, "critic_grad_norm": optax.tree.norm(critic_grad)} | of_actor
     return Params(actor_grad, critic_grad, alpha_grad), metrics
+
+
+def keeps_goals(config: ActorCriticConfig) -> bool:
+    """Whether the actor trains on just the goals of the batch."""
+    return not (config.actor_random_goals or config.actor_commanded_goals)
 
 
 def actor_goals(config: ActorCriticConfig, batch: Batch) -> Array:
@@ -240,22 +245,31 @@ def _mixed(config: ActorCriticConfig, of_goals: Array, of_commanded: Array) -> A
 def actor_gradients(
     config: EntropyConfig,
     params: Params,
-    obs: Array,
+    batch: Batch,
     goal: Array,
     worth: Callable[[Array], Array],
     key: PRNGKeyArray,
 ) -> tuple[Any, Array, Metrics]:
-    """Gradients of the actor and of log α, for obs (B, D) and goal (B, G).
+    """Gradients of the actor and of log α, for a batch as networks are given it, and goals (B, G) of the actor.
 
     `worth` says how good actions (B, H·A) are, (B,). The entropy is held to `target_entropy` for each number.
+    With `bc_weight` w the loss is E[α log π(a' | s, g') − f / mean |f|] − w E[log π(a | s, g)], a' ~ π, of the
+    batch's own actions a and goals g: to clone what led elsewhere would teach to ignore the goal.
     """
     alpha = jnp.exp(params.log_alpha)
 
-    def objective(actor: Actor) -> tuple[Array, Array]:
-        action, log_prob = sample_action(*actor(obs, goal), key, config.log_prob)
-        return actor_loss(log_prob, worth(action), alpha), -jnp.mean(log_prob)
+    def objective(actor: Actor) -> tuple[Array, tuple[Array, Metrics]]:
+        law = actor(batch.obs, goal)
+        action, log_prob = sample_action(*law, key, config.log_prob)
+        value, entropy = worth(action), -jnp.mean(log_prob)
+        if not config.bc_weight:
+            return actor_loss(log_prob, value, alpha), (entropy, {})
+        of_data = law if keeps_goals(config) else actor(batch.obs, batch.goal)
+        cloning = -masked_mean(log_density(*of_data, batch.action), counted(batch))
+        loss = actor_loss(log_prob, scaled(value), alpha) + config.bc_weight * cloning
+        return loss, (entropy, {"bc_loss": cloning})
 
-    (loss, entropy), actor_grad = jax.value_and_grad(objective, has_aux=True)(params.actor)
+    (loss, (entropy, extra)), actor_grad = jax.value_and_grad(objective, has_aux=True)(params.actor)
     size = params.actor.trunk.head.bias.shape[0] // 2
     alpha_grad = jax.grad(temperature_loss)(params.log_alpha, entropy, config.target_entropy * size)
     metrics = {
@@ -264,7 +278,7 @@ def actor_gradients(
         "alpha": alpha,
         "actor_grad_norm": optax.tree.norm(actor_grad),
     }
-    return actor_grad, alpha_grad, metrics
+    return actor_grad, alpha_grad, metrics | extra
 
 
 def norms(state: State, grads: Params, batch: Batch) -> Metrics:

@@ -81,9 +81,7 @@ class SAC:
         def worth(action: Array) -> Array:
             return temporal.least(config, params.critic, batch.obs, action, goal)
 
-        actor_grad, alpha_grad, of_actor = parts.actor_gradients(
-            config, params, batch.obs, goal, worth, actor_key
-        )
+        actor_grad, alpha_grad, of_actor = parts.actor_gradients(config, params, batch, goal, worth, actor_key)
         return Params(actor_grad, critic_grad, alpha_grad), metrics | of_actor
 
     def targets(self, state: State, batch: Batch, key: PRNGKeyArray) -> Array:

@@ -13,6 +13,7 @@ from goalward.agents import parts, temporal
 from goalward.agents.parts import State
 from goalward.agents.temporal import Critics
 from goalward.config import TD3Config
+from goalward.losses import masked_mean, scaled
 from goalward.networks import Actor
 from goalward.replay import Relabel
 from goalward.trunks import Architecture
@@ -107,7 +108,13 @@ class TD3:
 
         def actor_loss(actor: Actor) -> Array:
             action = jnp.tanh(actor(batch.obs, goal)[0])
-            return -jnp.mean(temporal.least(config, params.critic[:1], batch.obs, action, goal))
+            value = temporal.least(config, params.critic[:1], batch.obs, action, goal)
+            if not config.bc_weight:
+                return -jnp.mean(value)
+            # −log π of the batch's actions, of a Gaussian of deviation 1 around the actor's (arXiv 2106.06860).
+            of_data = action if parts.keeps_goals(config) else jnp.tanh(actor(batch.obs, batch.goal)[0])
+            cloning = masked_mean(0.5 * jnp.sum((of_data - batch.action) ** 2, axis=-1), parts.counted(batch))
+            return config.bc_weight * cloning - jnp.mean(scaled(value))
 
         def waiting(actor: Actor) -> tuple[Array, Actor]:
             return actor_loss(actor), jax.tree.map(jnp.zeros_like, actor)

@@ -17,6 +17,7 @@ from goalward.config import (
     merge,
     named_agent,
     owners,
+    preset_for,
 )
 from goalward.errors import UserError
 
@@ -57,7 +58,9 @@ def from_typed(typed: Any) -> TrainConfig:
     agent = typed.agent or named_agent(given)
     if agent:
         given = presets.for_agent(given, agent)
-    values = merge({"env": ""}, _preset(typed.preset, typed.settings.env or given.get("env"), agent))
+    preset = _preset(typed.preset, typed.settings.env or given.get("env"), agent)
+    dataset = typed.settings.dataset if typed.settings.dataset is not None else given.get("dataset")
+    values = merge({"env": ""}, preset_for(preset, dataset))
     config = from_dict(merge(values, given), str(file or f"preset {typed.preset}"))
     check_flags(typed.settings, config)
     return config

@@ -10,12 +10,14 @@ import tyro
 
 from goalward.cli.process import heedless_output, stop_signals
 from goalward.cli.settings import AgentName, Preset, check_env, check_flags, from_typed, located
-from goalward.config import TrainConfig, agent_name, check_together
+from goalward.config import TrainConfig, agent_name, check_together, placed
 from goalward.errors import UserError
 from goalward.limits import INT32, check_number
 
 if TYPE_CHECKING:
+    from goalward.offline import Dataset
     from goalward.profile import Profiler
+    from goalward.train import Experiment
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Args:
     out: Path | None = None
     """Run directory; by default a new one under runs/."""
     resume: Path | None = None
-    """Go on with the run in this directory; with --epochs or --total-env-steps, up to a new end."""
+    """Go on with the run in this directory; with --epochs or --total-env-steps (of a dataset,
+    --total-updates), up to a new end."""
     env_file: Path | None = None
     """File of the environment of a run or of --config, if a person's own: where, or to take it as it is."""
     profile: bool = False
@@ -62,14 +65,15 @@ def run(args: Args) -> None:
         settings = config(args)
         experiment = train.build(settings)
         plan.check_fits(plan.state_memory(experiment), experiment.config)
+        dataset = _dataset(experiment, new=args.resume is None)
         directory = args.resume or args.out or runs.default_directory(settings)
         note = train.other_threads(directory) if args.resume else None
         if note:
             print(note, file=sys.stderr)
         profiler = Profiler(runs.profile(directory)) if args.profile else None
         reports = train.train(
-            settings, directory, resume=args.resume is not None, should_stop=should_stop, profiler=profiler,
-            changed_env=args.env_file is not None,
+            settings, directory, resume=args.resume is not None, dataset=dataset,
+            should_stop=should_stop, profiler=profiler, changed_env=args.env_file is not None,
         )  # fmt: skip
         last = progress.show(reports, settings, directory, quiet=args.json)
         if profiler:
@@ -84,11 +88,26 @@ def run(args: Args) -> None:
         print(json.dumps({"run": str(directory), **evaluation}))
 
 
+def _dataset(experiment: "Experiment", *, new: bool) -> "Dataset | None":
+    """What the run learns from, if it collects nothing; said on standard error, with a note if it is new."""
+    from goalward import data, offline
+
+    settings = experiment.config
+    if not settings.is_offline:
+        return None
+    dataset = offline.load(settings, experiment.env.spec, experiment.agent)
+    print(f"dataset {settings.dataset}: {data.told(dataset.rows)}", file=sys.stderr)
+    note = offline.note(settings) if new else None
+    if note:
+        print(note, file=sys.stderr)
+    return dataset
+
+
 def config(args: Args) -> TrainConfig:
     """The settings to train with: as typed, or those of the run to resume, up to a new end."""
     if args.resume is None:
         check_env(args.settings, "train")
-        return located(args.settings)
+        return placed(located(args.settings))
     return _extended(_resumed(args), args)
 
 
@@ -107,25 +126,27 @@ def _resumed(args: Args) -> TrainConfig:
 def _extended(old: TrainConfig, args: Args) -> TrainConfig:
     """The settings of a resumed run: its own, but for its end. The length of an epoch stays."""
     new = args.settings
-    same_end = replace(new, epochs=old.epochs, total_env_steps=old.total_env_steps)
+    end = {"total_updates": old.total_updates} if old.is_offline else {"total_env_steps": old.total_env_steps}
+    [name], same_end = end, replace(new, epochs=old.epochs, **end)
+    flag = f"--{name.replace('_', '-')}"
     is_same = args.agent in ("", agent_name(old.agent)) and same_end == old
     if args.config or args.out or args.preset != Args.preset or not is_same:
         raise UserError(
-            f"--resume goes on with the settings in {args.resume}; "
-            "only --epochs and --total-env-steps may change"
+            f"--resume goes on with the settings in {args.resume}; only --epochs and {flag} may change"
         )
     check_together(old)
-    epochs, total = new.epochs, new.total_env_steps
-    if epochs == old.epochs and total != old.total_env_steps:
-        epochs = old.epoch_at(max(0, total // old.steps_per_round - old.prefill_rounds))
+    epochs, total = new.epochs, new.total
+    if epochs == old.epochs and total != old.total:
+        epochs = old.epoch_at(max(0, total // old.round_size - old.prefill_rounds))
         if epochs < 1:
-            raise UserError(f"total_env_steps is {total}; one epoch of this run ends at {old.steps_at(1)}")
-    check_number("epochs", epochs, 1, old.epoch_at(INT32 // old.steps_per_round - old.prefill_rounds))
-    extended = replace(new, epochs=epochs, total_env_steps=old.steps_at(epochs))
-    if new.epochs != old.epochs and total not in (old.total_env_steps, extended.total_env_steps):
+            raise UserError(f"{name} is {total}; one epoch of this run ends at {old.total_at(1)}")
+    check_number("epochs", epochs, 1, old.epoch_at(INT32 // old.round_size - old.prefill_rounds))
+    extended = replace(new, epochs=epochs, **{name: old.total_at(epochs)})
+    if new.epochs != old.epochs and total not in (old.total, extended.total):
+        unit = name.removeprefix("total_").replace("_", " ")
         raise UserError(
-            f"{epochs} epochs of this run end at {extended.total_env_steps} env steps, not {total}; "
-            "give one of --epochs and --total-env-steps"
+            f"{epochs} epochs of this run end at {extended.total} {unit}, not {total}; "
+            f"give one of --epochs and {flag}"
         )
     return extended
 

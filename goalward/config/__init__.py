@@ -4,6 +4,7 @@ from goalward.config.actor_critic import ActorConfig, ActorCriticConfig, AgentCo
 from goalward.config.agents import AGENTS, agent_name, check_agent, named_agent, owners
 from goalward.config.chrono import ChronoConfig
 from goalward.config.crl import CRLConfig
+from goalward.config.dataset import placed, preset_for
 from goalward.config.discrete_crl import DiscreteCRLConfig
 from goalward.config.imitation import GCBCConfig, GCSLConfig
 from goalward.config.network import NetworkConfig
@@ -41,5 +42,7 @@ __all__ = [
     "merge",
     "named_agent",
     "owners",
+    "placed",
+    "preset_for",
     "to_dict",
 ]

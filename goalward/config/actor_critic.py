@@ -15,7 +15,7 @@ ACTOR_RANGES: Ranges = {
 }  # fmt: skip
 CRITIC_RANGES = ACTOR_RANGES | {
     "current_goals": SHARE, "random_goals": SHARE, "actor_random_goals": SHARE, "actor_commanded_goals": SHARE,
-    "critic_lr": LR,
+    "bc_weight": (0.0, 1e6), "critic_lr": LR,
 }  # fmt: skip
 RANGES = CRITIC_RANGES | {"alpha_lr": LR, "target_entropy": (-1e6, 1e6)}
 
@@ -60,6 +60,9 @@ class ActorCriticConfig(ActorConfig):
     """Share of a batch whose goals are shuffled among its samples before the actor trains on them."""
     actor_commanded_goals: float = 0.0
     """Share of a batch for which the actor trains on the goal that was commanded, reached or not."""
+    bc_weight: float = 0.0
+    """Weight, in the actor's loss, of behaviour cloning: −log π of the actions that were taken. What the critic
+    says is then divided by its mean size (arXiv 2106.06860, 2410.20092). For learning from a dataset."""
     critic_lr: float = 3e-4
     """Step size for the critic."""
 

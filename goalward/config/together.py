@@ -4,6 +4,7 @@ from goalward.config.actor_critic import ActorCriticConfig, AgentConfig
 from goalward.config.agents import agent_name
 from goalward.config.chrono import ChronoConfig
 from goalward.config.crl import CRLConfig
+from goalward.config.dataset import check_dataset, check_updates
 from goalward.config.discrete_crl import DiscreteCRLConfig
 from goalward.config.imitation import GCBCConfig
 from goalward.config.network import NetworkConfig
@@ -44,6 +45,10 @@ def check_together(config: TrainConfig) -> None:
         _check_bins(config.agent)
     if isinstance(config.agent, CRLConfig | DiscreteCRLConfig):
         _check_energy(config.agent)
+    check_dataset(config)
+    if config.is_offline:
+        check_updates(config)
+        return
     _check_length(config)
     if config.buffer_gb is None:
         _check_buffer(config)

@@ -12,13 +12,14 @@ from goalward.config.values import check, parse
 from goalward.config.words import Settings
 from goalward.limits import INT32, SEEDS
 
+OFFLINE_UPDATES = 20_000
 _WHOLE = (1, INT32)
 _RANGES = {
     "collector_depth": _WHOLE, "seed": SEEDS, "total_env_steps": _WHOLE, "epochs": _WHOLE, "num_envs": _WHOLE,
     "steps_per_iteration": _WHOLE, "updates_per_iteration": (1, 1_000_000), "steps_per_goal": _WHOLE,
     "batch_size": (2, 65_536), "buffer_rows": (3, INT32), "prefill_rows": (3, INT32),
     "buffer_gb": (0.0, 1e6), "random_shift": (0.0, 1e4), "practised_goals": (0.0, 1.0),
-    "eval_episodes": (1, 1_000_000), "keep_last": _WHOLE,
+    "eval_episodes": (1, 1_000_000), "keep_last": _WHOLE, "dataset_rows": (2, INT32), "total_updates": _WHOLE,
 }  # fmt: skip
 
 
@@ -42,6 +43,14 @@ class TrainConfig:
     collector_depth: int | None = None
     """Depth of another agent, which fills the replay in place of the one that is evaluated; both learn from it.
     It does as a run of that depth and the same seed does. By default an agent collects for itself."""
+    dataset: str | None = None
+    """Learn from trajectories alone, without acting: a file of `goalward dataset` or of OGBench, a folder of
+    such files, a run directory, for what its replay holds, or minari:NAME (docs/data.md)."""
+    dataset_rows: int | None = None
+    """Use the first rows of the dataset alone, so many; by default all of them."""
+    total_updates: int | None = None
+    """Updates of the whole run, where it learns from a dataset; by default 20,000. They come in rounds of
+    updates-per-iteration, as many as fit."""
     seed: int = 0
     """Seed of everything random."""
     total_env_steps: int = 1_050_000
@@ -85,14 +94,31 @@ class TrainConfig:
         return self.num_envs * self.steps_per_iteration
 
     @property
+    def is_offline(self) -> bool:
+        """Whether it learns from a dataset, and collects nothing."""
+        return self.dataset is not None
+
+    @property
     def prefill_rounds(self) -> int:
         """Rounds of collection before learning starts."""
-        return -(-self.prefill_rows // self.steps_per_iteration)
+        return 0 if self.is_offline else -(-self.prefill_rows // self.steps_per_iteration)
+
+    @property
+    def total(self) -> int:
+        """How long the run is: in environment steps, or in updates where nothing is collected."""
+        if not self.is_offline:
+            return self.total_env_steps
+        return OFFLINE_UPDATES if self.total_updates is None else self.total_updates
+
+    @property
+    def round_size(self) -> int:
+        """How much of the total a round is."""
+        return self.updates_per_iteration if self.is_offline else self.steps_per_round
 
     @property
     def iterations(self) -> int:
         """Iterations of the whole run: the rounds that fit into its total, after the prefill's."""
-        return self.total_env_steps // self.steps_per_round - self.prefill_rounds
+        return self.total // self.round_size - self.prefill_rounds
 
     def iterations_at(self, epoch: int) -> int:
         """Iterations at the end of an epoch. Of epochs that cannot all be equal the first are one longer.
@@ -108,9 +134,13 @@ class TrainConfig:
         ends = longer * (length + 1)
         return iteration // (length + 1) if iteration < ends else longer + (iteration - ends) // length
 
+    def total_at(self, epoch: int) -> int:
+        """How much of the total is done at the end of an epoch, prefill included."""
+        return (self.prefill_rounds + self.iterations_at(epoch)) * self.round_size
+
     def steps_at(self, epoch: int) -> int:
-        """Environment steps at the end of an epoch, prefill included."""
-        return (self.prefill_rounds + self.iterations_at(epoch)) * self.steps_per_round
+        """Environment steps at the end of an epoch, prefill included; none where nothing is collected."""
+        return 0 if self.is_offline else self.total_at(epoch)
 
 
 def from_dict(values: Mapping[str, Any], source: str) -> TrainConfig:

@@ -8,7 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from goalward import envs, presets
-from goalward.config import TrainConfig, check_together, from_dict, merge, named_agent, owners
+from goalward.config import (
+    TrainConfig,
+    check_together,
+    from_dict,
+    merge,
+    named_agent,
+    owners,
+    placed,
+    preset_for,
+)
 from goalward.config.values import names
 from goalward.errors import UserError
 from goalward.lab import claims
@@ -98,12 +107,15 @@ def _trial(labels: Mapping[str, str], settings: Mapping[str, Any], source: Sourc
         raise source.error(["base"], "env is missing; name the environment of the runs, here or as an axis")
     try:
         known = presets.load(envs.preset(env) if start == "laptop" else start, named_agent(settings))
-        config = from_dict(merge(known, settings), name)
+        config = from_dict(merge(preset_for(known, settings.get("dataset")), settings), name)
+        config = placed(config, source.folder)
         check_together(config)
     except UserError as error:
         raise source.error(
             ["axes"], f"the run {name} cannot be: {str(error).removeprefix(f'{name}: ')}"
         ) from error
+    if config.is_offline:
+        settings["dataset"] = config.dataset  # its whole path
     return Trial(_file_name(name), dict(labels), config, _words(start, settings, config))
 
 

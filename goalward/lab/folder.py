@@ -181,6 +181,7 @@ def save(folder: Path, study: Study, only: Mapping[str, Sequence[str]], threads:
         "scale": study.scale,
         "only": {axis: list(labels) for axis, labels in only.items()},
         "threads": threads,
+        "folder": str(Path.cwd()),
         "document": study.document,
     }
     files.replace(folder / _SWEEP, json.dumps(values, indent=2, default=str) + "\n")
@@ -204,7 +205,8 @@ def load(folder: Path) -> Sweep:
                 f"{path}: format is {values['format']!r}, and this version of goalward reads format {FORMAT}; "
                 f"use goalward {values.get('goalward', 'of the version that made it')}"
             )
-        study = studies.from_document(values["document"], values["study"], values["scale"])
+        seen_from = values.get("folder", "")
+        study = studies.from_document(values["document"], values["study"], values["scale"], seen_from)
         only = {axis: list(labels) for axis, labels in values["only"].items()}
         return Sweep(study, only, int(values.get("threads", 1)))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -15,6 +15,7 @@ class Source(NamedTuple):
     name: str
     text: str  # as it was written; "" for a study that was given in words
     scale: str
+    folder: str = ""  # from which names of datasets are seen; "" for the working directory
 
     def error(self, path: Sequence[str], told: str) -> UserError:
         """What to raise about the entry at `path`, with its line: in the scale, where that says it."""

@@ -148,9 +148,9 @@ def _asked(value: Any) -> Any:
     return envs.asked(value) if isinstance(value, str) and ".py" in value else value
 
 
-def from_document(document: Mapping[str, Any], name: str, scale: str) -> Study:
-    """A study again, from what its file said. Raises `UserError` for what it cannot be."""
-    return build(dict(document), name, Source(f"study {name}", "", scale))
+def from_document(document: Mapping[str, Any], name: str, scale: str, folder: str = "") -> Study:
+    """A study again, from what its file said, seen from a folder. Raises `UserError` for what it cannot be."""
+    return build(dict(document), name, Source(f"study {name}", "", scale, folder))
 
 
 def plain(env: str, axes: Sequence[str], settings: Mapping[str, Any] | None = None) -> Study:

@@ -107,7 +107,7 @@ def _chance(row: Mapping[str, Any], measure: str) -> str:
 
 @own_settings()
 def draw(curves: Sequence[Curve], path: Path, *, force: bool = False) -> None:
-    """Each measure over environment steps, in a row of its own.
+    """Each measure over environment steps, or updates where a dataset is learned from, in a row of its own.
 
     Runs that differ by seed alone are a thin line each, their mean a thick one, with a band from the lowest to
     the highest. Random actions are a dotted line. Raises `UserError` for an unknown suffix and, without
@@ -120,16 +120,22 @@ def draw(curves: Sequence[Curve], path: Path, *, force: bool = False) -> None:
     check_new([path], force=force)
     panels = figure.subplots(len(MEASURES), len(names), sharex="col", squeeze=False)
     for column, name in zip(panels.T, names, strict=True):
-        groups = _groups([curve for curve in curves if curve.config.env == name])
+        shown = [curve for curve in curves if curve.config.env == name]
+        groups, clock = _groups(shown), _clock(shown)
         column[0].set_title(name)
         for axes, measure in zip(column, MEASURES, strict=True):
-            _draw_groups(axes, groups, measure)
-        column[-1].set(xlabel="environment steps")
+            _draw_groups(axes, groups, measure, clock)
+        column[-1].set(xlabel="updates" if clock == "updates" else "environment steps")
         column[-1].legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.3))
     for axes, label in zip(panels[:, 0], MEASURES.values(), strict=True):
         axes.set_ylabel(label)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
+
+
+def _clock(curves: Sequence[Curve]) -> str:
+    """What tells the time of all these runs: not environment steps, where one of them takes none."""
+    return "updates" if any(curve.config.is_offline for curve in curves) else "env_steps"
 
 
 def _groups(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
@@ -147,10 +153,10 @@ def _label(setting: str, group: Sequence[Curve]) -> str:
     return textwrap.fill(f"{label}: mean, lowest, highest" if len(seeds) > 1 else label, LABEL_WIDTH)
 
 
-def _draw_groups(axes: Axes, groups: Mapping[str, Sequence[Curve]], measure: str) -> None:
+def _draw_groups(axes: Axes, groups: Mapping[str, Sequence[Curve]], measure: str, clock: str) -> None:
     looks = style.looks(list(groups))
     for label, group in groups.items():
-        lines.draw(axes, _band(label, group, measure), looks[label])
+        lines.draw(axes, _band(label, group, measure, clock), looks[label])
     _draw_chance(axes, [curve for group in groups.values() for curve in group], measure)
     if measure == "final_distance":
         axes.set_ylim(bottom=0)
@@ -160,12 +166,12 @@ def _draw_groups(axes: Axes, groups: Mapping[str, Sequence[Curve]], measure: str
     tidy(axes)
 
 
-def _band(label: str, group: Sequence[Curve], measure: str) -> lines.Group:
+def _band(label: str, group: Sequence[Curve], measure: str, clock: str) -> lines.Group:
     """Mean, lowest and highest of runs up to where all have come; they were evaluated after equal steps."""
     shared = range(min(len(rows) for _, rows in group))
     values = np.array([[rows[k][measure] for k in shared] for _, rows in group])
-    runs = [([row["env_steps"] for row in rows], [row[measure] for row in rows]) for _, rows in group]
-    steps = [group[0].rows[k]["env_steps"] for k in shared]
+    runs = [([row[clock] for row in rows], [row[measure] for row in rows]) for _, rows in group]
+    steps = [group[0].rows[k][clock] for k in shared]
     return lines.Group(label, steps, values.mean(axis=0), values.min(axis=0), values.max(axis=0), runs)
 
 
