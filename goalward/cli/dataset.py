@@ -11,7 +11,7 @@ from goalward.errors import UserError
 
 @dataclass(frozen=True)
 class Args:
-    """Write what a run has experienced, or fresh episodes of its policy, as a dataset to learn from."""
+    """Write a run's experience, or fresh episodes of its policy, as a dataset."""
 
     run: tyro.conf.Positional[Path]
     """Run directory."""
