@@ -201,6 +201,13 @@ def test_the_module_and_the_script_are_the_same_command():
         ("eval none", ["none is not a run directory", "does not exist"]),
         ("eval", ["PATH", "required"]),
         ("digest none", ["none is not a run directory"]),
+        ("dataset none", ["nowhere to write to", "--out FILE.npz, --minari NAME"]),
+        ("dataset none --out x.npz", ["none is not a run directory"]),
+        ("dataset none --out x.csv", ["x.csv", "ends in .npz"]),
+        ("dataset none --out x.npz --explore", ["explore is True", "add --episodes"]),
+        ("train point_u_maze --dataset none.npz", ["none.npz does not exist", "`goalward dataset`"]),
+        ("train point_u_maze --dataset none.npz --num-envs 9", ["num_envs is 9", "collects nothing"]),
+        ("train point_u_maze --total-updates 9", ["total_updates is 9", "there is no dataset"]),
     ],
 )
 def test_a_mistake_is_told_in_one_message(refused, line, told):
