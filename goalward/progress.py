@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,13 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from goalward.config import TrainConfig, agent_name
-from goalward.contract import Findings
+from goalward.diagnosis import Diagnosis
+from goalward.findings import NOTE, PROBLEM, WARNING
 from goalward.plan import Plan
 from goalward.profile import Profile
 from goalward.train import Report
 
 # Above so many environments with equal settings, the first and the last stand for all.
 MOST_NAMES = 4
+SEVERITY_STYLES = {PROBLEM: "bold red", WARNING: "yellow", NOTE: "cyan"}
 
 
 def new_console(**options: Any) -> Console:
@@ -199,17 +202,28 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     return [str(row["episodes"]), *shares, f"{row['time_at_goal']:.1f}", f"{row['final_distance']:.2f}"]
 
 
-def print_findings(findings: Findings, name: str) -> None:
-    """Print what random actions found in an environment."""
-    console = new_console()
-    for problem in findings.problems:
-        console.print(Text("broken:", style="red"), problem, soft_wrap=True)
-    if not findings.problems:
-        console.print(f"{name} keeps its promises")
-    console.print(
-        f"random actions: {findings.random_success:.1%} of {findings.episodes} episodes reach their goal;\n"
-        f"of their steps {findings.random_time_at_goal:.2%} are at it; {findings.faults} physics faults"
-    )
+def print_diagnosis(diagnosis: Diagnosis, name: str) -> None:
+    """Print what was found in an environment, the gravest first, and what random actions achieve there."""
+    console, measured = new_console(), diagnosis.measured
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in diagnosis.findings:
+        table.add_row(Text(finding.severity, style=SEVERITY_STYLES[finding.severity]), finding.what)
+        if finding.remedy:
+            table.add_row("", Text(f"→ {finding.remedy}", style="dim"))
+    if diagnosis.findings:
+        console.print(table)
+    counts = Counter(finding.severity for finding in diagnosis.findings)
+    if not counts[PROBLEM]:
+        told = (f"{counts[kind]} {kind}{'s' * (counts[kind] != 1)}" for kind in (WARNING, NOTE))
+        console.print(f"{name} keeps its promises; {', '.join(told)}")
+    if measured.episodes:
+        console.print(
+            f"random actions: {measured.random_success:.1%} of {measured.episodes} episodes reach their goal;\n"
+            f"of their steps {measured.random_time_at_goal:.2%} are at it; {measured.faults} physics faults; "
+            f"{measured.steps_per_second:,.0f} steps/s"
+        )
 
 
 def print_envs(rows: list[dict[str, Any]]) -> None:

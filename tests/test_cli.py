@@ -159,7 +159,8 @@ def test_the_module_and_the_script_are_the_same_command():
         ("render none", ["none is not a run directory"]),
         ("check-env nowhere", ["'nowhere'", "goalward envs"]),
         ("check-env ant --worlds 0", ["worlds is 0", "1 … "]),
-        ("check-env point_u_maze --worlds 4000000000", ["worlds is 4000000000", "1 … 102,627"]),
+        ("check-env point_u_maze --worlds 4000000000", ["worlds is 4000000000", "1 … 81,380"]),
+        ("check-env point_u_maze --steps 1", ["steps is 1", "8 … "]),
         ("check-env point_u_maze --seed -1", ["seed is -1", "0 … 4,294,967,295"]),
         ("train point_u_maze --eval-env zzz", ["'zzz'", "goalward envs"]),
         ("train point_u_maze --depth -4", ["depth is -4", "1 … "]),
@@ -615,21 +616,41 @@ def test_compiled_programs_are_kept_in_the_users_cache_folder(tmp_path):
 
 
 def test_an_environment_is_checked(capsys, monkeypatch):
-    main(["check-env", "point_u_maze", "--env-settings", "episode_length=20", "--worlds", "8"])
+    line = [
+        "check-env",
+        "point_u_maze",
+        "--env-settings",
+        "episode_length=20",
+        "--worlds",
+        "8",
+        "--steps",
+        "46",
+    ]
+    main(line)
     said = capsys.readouterr().out
     assert "point_u_maze keeps its promises" in said
     assert "of 16 episodes" in said
-    from goalward import contract
+    main([*line, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["episodes"] == 16
+    assert {finding["severity"] for finding in told["findings"]} <= {"note"}
+    from goalward import contract, diagnosis, findings
 
-    found = contract.Findings(["goals are not all finite"], 3, 0.5, 0.25, 1)
-    monkeypatch.setattr(contract, "check", lambda env, **options: found)
+    looked = diagnosis.Diagnosis(
+        [findings.problem("raises", "step raises ValueError", "mend it", function="step")],
+        contract.Findings([], 0, float("nan"), float("nan"), 0, float("nan")),
+    )
+    monkeypatch.setattr(diagnosis, "diagnose", lambda env, **options: looked)
     with pytest.raises(SystemExit) as end:
         main(["check-env", "point_u_maze"])
     assert end.value.code == 1
-    assert "broken: goals are not all finite" in capsys.readouterr().out
+    words = capsys.readouterr().out.split()
+    assert words == ["problem", "step", "raises", "ValueError", "→", "mend", "it"]
     with pytest.raises(SystemExit):
         main(["check-env", "point_u_maze", "--json"])
-    assert json.loads(capsys.readouterr().out)["random_success"] == 0.5
+    told = json.loads(capsys.readouterr().out)
+    assert told["random_success"] is None
+    assert told["findings"][0]["numbers"] == {"function": "step"}
 
 
 def test_environments_are_drawn(capsys, tmp_path, monkeypatch):

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from goalward import contract, envs
-from goalward.envs import core, maze
+from goalward import contract, envs, promises
+from goalward.envs import core, maze, shapes
 from goalward.envs.mujoco import TASKS, engine
 from goalward.envs.settings import parse
 
@@ -37,7 +37,7 @@ def test_the_contract_is_kept_whatever_networks_are_given(name, setting):
 def test_wrong_sizes_of_what_is_seen_are_told():
     env = envs.make("boxes_4x4_3", SHORT)
     env = env._replace(spec=env.spec._replace(sight=env.spec.sight._replace(obs_dim=7)))
-    assert contract._sizes(env, look_of(env)) == ["obs_dim of what is seen is 7, but there are 96"]
+    assert [f.what for f in shapes.broken(env)] == ["obs_dim of what is seen is 7, but there are 96"]
 
 
 @pytest.mark.slow
@@ -80,16 +80,7 @@ def point(**changes):
 
 
 def test_wrong_sizes_are_told():
-    assert any(
-        "goal_dim is 3, but there are 2" in p for p in contract._sizes(point(goal_dim=3), look_of(point()))
-    )
-
-
-def look_of(env):
-    looker = contract.Looker(
-        jax.jit(contract.starter(env)), jax.jit(contract.collector(env, contract.random_act(env), True))
-    )
-    return contract._look(looker, 8, 20, 0).rows
+    assert "goal_dim is 3, but there are 2" in contract.check(point(goal_dim=3)).problems
 
 
 @pytest.mark.parametrize(
@@ -137,7 +128,7 @@ def rows_with(first, terminated):
 )
 def test_ends_of_episodes_by_hand(first, terminated, told):
     env = point(episode_length=3)
-    problems = contract._ends(env, rows_with(first, terminated))
+    problems = [f.what for f in promises.ends(env, rows_with(first, terminated))]
     assert problems == [] if told is None else any(told in problem for problem in problems), problems
 
 

@@ -111,7 +111,7 @@ def flags_of(kind):
     small = {
         "eval": ["--env", "--episodes", "--best", "--json"],
         "render": ["--out", "--episodes", "--view", "--best", "--width", "--height", "--every"],
-        "check-env": ["--env-settings", "--worlds", "--seed"],
+        "check-env": ["--env-settings", "--worlds", "--steps", "--seed"],
         "curves": ["--out", "--json"],
         "digest": ["--json"],
         "envs": ["--json"],

@@ -11,14 +11,16 @@ from goalward.config import Settings
 
 @dataclass(frozen=True)
 class Args:
-    """Try random actions: are promises kept, and how often is a goal reached?"""
+    """Try random actions: are promises kept, what may spoil learning, how often is a goal reached?"""
 
     env: tyro.conf.Positional[str]
     """Environment; `goalward envs` lists them."""
     env_settings: Settings = field(default_factory=dict)
     """Its settings, as NAME=VALUE …"""
-    worlds: int = 32
-    """Worlds that run side by side, two episodes each."""
+    worlds: int | None = None
+    """Worlds that run side by side; by default 32, around an engine outside of JAX 16."""
+    steps: int | None = None
+    """Steps in each; by default an episode and some more, 512 … 2,048."""
     seed: int = 0
     """Seed of starts, goals and actions."""
     json: bool = False
@@ -26,15 +28,15 @@ class Args:
 
 
 def run(args: Args) -> None:
-    """Look for broken promises of an environment; exits with 1 if there are any."""
-    from goalward import contract, envs, progress
+    """Look at an environment; exits with 1 where a promise is broken."""
+    from goalward import diagnosis, envs, progress
 
-    findings = contract.check(
-        envs.make(envs.asked(args.env), args.env_settings), worlds=args.worlds, seed=args.seed
-    )
+    env = envs.make(envs.asked(args.env), args.env_settings)
+    with progress.busy(f"looking at {args.env} …"):
+        found = diagnosis.diagnose(env, worlds=args.worlds, steps=args.steps, seed=args.seed)
     if args.json:
-        print(json.dumps(findings._asdict()))
+        print(json.dumps(diagnosis.as_json(found)))
     else:
-        progress.print_findings(findings, args.env)
-    if findings.problems:
+        progress.print_diagnosis(found, args.env)
+    if diagnosis.is_broken(found):
         sys.exit(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from goalward.config import TrainConfig
-from goalward.envs import boxes, checks, gym, maze, own, point
+from goalward.envs import boxes, gym, maze, own, point, shapes
 from goalward.envs.core import Entry, Env
 from goalward.envs.settings import parse
 from goalward.errors import MachineError, UserError
@@ -55,8 +55,10 @@ def make(name: str, settings: Mapping[str, Any] | None = None) -> Env:
     if not entry.is_own:
         return built
     named = own.place(name)
-    checks.check(name, built, named.path if named else None)
-    return built._replace(name=name, source=checks.source(named.path, model) if named else "")
+    broken = shapes.broken(built)
+    if broken:
+        raise UserError(f"{name}: {broken[0].what}; {broken[0].remedy}")
+    return built._replace(name=name, source=own.source(named, model) if named else "")
 
 
 def _entry(name: str) -> Entry:

@@ -70,6 +70,11 @@ def moved(name: str, path: Path) -> str:
     return asked(f"{path}:{named.function}")
 
 
+def source(named: Place, model: bytes) -> str:
+    """SHA-256 of what an environment is made of: its file, and its MuJoCo model if it has one."""
+    return trust.fingerprint(trust.read(named.path) + model)
+
+
 def points() -> dict[str, EntryPoint]:
     """Entry points of installed packages, by name."""
     return {point.name: point for point in entry_points(group=GROUP)}

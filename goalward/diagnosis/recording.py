@@ -1,0 +1,232 @@
+"""What is recorded of an environment for a diagnosis: rows of random actions, and what each action changes."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from goalward import contract, prng, promises
+from goalward.envs import core, shapes
+from goalward.promises import LEAST_DEVIATION
+from goalward.rollout import compiled, unroller
+from goalward.types import EnvSpec, Trajectory
+
+LEVELS = (-1.0, 0.0, 1.0)  # of one element of an action, with which it is tried
+TRIED = contract.HELD  # steps that each is held
+PLACES = 8  # states from which it is tried at most, in each world
+APART = 2  # of these, in actions of `TRIED` steps
+FELT = 1e-3  # deviations of an element of the observation, less than which an action does not change
+MOST_READ = 64  # rows in which what goals are read from is looked for
+
+
+class Rows(NamedTuple):
+    """Rows of random actions in NumPy, leaves (T, N, …), with what they achieved."""
+
+    obs: np.ndarray
+    action: np.ndarray
+    goal: np.ndarray
+    first: np.ndarray
+    terminated: np.ndarray
+    achieved: np.ndarray
+    distance: np.ndarray  # of what is achieved from the goal
+    at_goal: np.ndarray
+
+
+class Episode(NamedTuple):
+    """A part of `Rows`: `start` … `end` − 1 of a world."""
+
+    world: int
+    start: int
+    end: int
+    is_whole: bool  # it came to its end
+    terminated: bool
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Its part of rows (T, N, …)."""
+        return rows[self.start : self.end, self.world]
+
+
+class Ranges(NamedTuple):
+    """Of each element of the observation over all rows, (D,) in 64 bits."""
+
+    low: np.ndarray
+    high: np.ndarray
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @property
+    def largest(self) -> np.ndarray:
+        """The largest size of each."""
+        return np.maximum(np.abs(self.low), np.abs(self.high))
+
+    @property
+    def square(self) -> np.ndarray:
+        """The mean square of each."""
+        return self.mean**2 + self.deviation**2
+
+
+class Seen(NamedTuple):
+    """All that the rules of a diagnosis look at."""
+
+    spec: EnvSpec
+    constant: tuple[int, ...]  # elements of the observation that random actions may leave as they are
+    random: Rows  # actions are held for `contract.HELD` steps
+    held: Rows  # each world has one action, held to the end
+    reads: np.ndarray  # (D, G) bool: what is achieved changes with this element of the observation
+    ranges: Ranges  # in random and in held actions
+    # Of actions that are numbers, (A,): the largest change of the next observations, in deviations, between the
+    # levels of an element. Of choices, (A, A + 1): between two of them, and against the observation before.
+    effects: np.ndarray
+    names: dict[int, str]  # of elements of the observation, where they are known
+    wound_up: dict[int, Any]  # elements that change by a turn of a hinge without limits: its name, by how much
+    faults: int
+    steps_per_second: float
+
+
+def episodes(rows: Rows) -> list[Episode]:
+    """All episodes of some rows, with those that are cut off by their end."""
+    found, length = [], len(rows.first)
+    for world in range(rows.first.shape[1]):
+        starts = [*np.flatnonzero(rows.first[:, world]).tolist(), length]
+        for start, end in pairwise(starts):
+            found.append(Episode(world, start, end, end < length, bool(rows.terminated[end - 1, world])))
+    return found
+
+
+def record(env: core.Env, examined: contract.Examined, seed: int) -> Seen:
+    """Record what `contract.examine` did not: long actions, single ones, and what goals are read from.
+
+    Raises `BrokenError` where long actions lead to numbers that are none.
+    """
+    look, looker = examined.look, examined.looker
+    assert look is not None  # noqa: S101  # whoever calls has looked
+    assert looker is not None  # noqa: S101
+    half, worlds = len(look.rows.first) // 2, look.rows.first.shape[1]
+    key = jax.random.fold_in(prng.key(seed), 2)
+    begun = contract.begin(looker, worlds, seed + 1)  # other starts and goals than those of the look
+    _, _, long = looker.collect(None, begun, (), jnp.repeat(key[None], half))
+    for broken in promises.finite(env, jax.tree.map(np.asarray, long)):
+        raise shapes.BrokenError(broken)
+    random, held = _rows(env.spec, look.rows), _rows(env.spec, long)
+    ranges = _ranges(random.obs, held.obs)
+    names, wound_up = _joints(env, look.middle.state)
+    return Seen(
+        spec=env.spec,
+        constant=env.constant,
+        random=random,
+        held=held,
+        reads=_reads(env.spec, random.obs, ranges.deviation),
+        ranges=ranges,
+        effects=_effects(env, begun, np.maximum(ranges.deviation, LEAST_DEVIATION), key),
+        names=names,
+        wound_up=wound_up,
+        faults=examined.findings.faults,
+        steps_per_second=examined.findings.steps_per_second,
+    )
+
+
+def _rows(spec: EnvSpec, rows: Trajectory) -> Rows:
+    achieved, goal = spec.achieved(jnp.asarray(rows.obs)), jnp.asarray(rows.goal)
+    more = achieved, spec.distance(achieved, goal), spec.success(achieved, goal)
+    return Rows(*(np.asarray(leaf) for leaf in (*rows, *more)))
+
+
+def _ranges(*parts: np.ndarray) -> Ranges:
+    """Of parts (T, N, D); an element at a time, as all of them in 64 bits are large."""
+    each = []
+    for element in range(parts[0].shape[-1]):
+        x = np.concatenate([part[..., element].ravel() for part in parts]).astype(np.float64)
+        each.append((x.min(), x.max(), x.mean(), x.std()))
+    return Ranges(*np.transpose(each))
+
+
+def _joints(env: core.Env, state: Any) -> tuple[dict[int, str], dict[int, Any]]:
+    """Names of elements of the observation, and which of them wind up; nothing where there is no model."""
+    if env.task is None:
+        return {}, {}
+    from goalward.envs.mujoco import joints
+
+    physics = jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], state.physics)
+    return joints.element_names(env.task, physics), joints.wound_up(env.task, physics)
+
+
+def _reads(spec: EnvSpec, obs: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Which elements of the observation change what is achieved, where they are changed alone, (D, G) bool."""
+    rows = jnp.asarray(obs.reshape(-1, obs.shape[-1])[:: max(1, obs[..., 0].size // MOST_READ)])
+    step = jnp.asarray(np.maximum(deviation, 1.0), rows.dtype)
+
+    @jax.jit
+    def changes(rows: Array, step: Array) -> Array:
+        def of_element(element: Array) -> Array:
+            moved = rows.at[:, element].add(step[element])
+            return jnp.any(spec.achieved(moved) != spec.achieved(rows), axis=0)
+
+        return jax.lax.map(of_element, jnp.arange(rows.shape[1]))
+
+    return np.asarray(changes(rows, step))
+
+
+def _effects(env: core.Env, worlds: core.Worlds, deviation: np.ndarray, key: Array) -> np.ndarray:
+    """`Seen.effects`, from states that random actions lead to, until all have one."""
+
+    def act(action: Array, *_: Any) -> Array:
+        return action
+
+    unroll = compiled(env, unroller(env, act, 1, _go_on(env)))
+    drawn_by, number = contract.random_act(env), worlds.key.shape[0]
+    compare = _between_choices if env.spec.discrete else _between_levels
+    effects = np.zeros(())
+    for place in range(PLACES):
+
+        def follow(action: np.ndarray, worlds: core.Worlds = worlds) -> np.ndarray:
+            """Observations before an action and in `TRIED` steps of it, in deviations, (TRIED + 1, N, D)."""
+            after, _, obs = unroll(jnp.asarray(action, jnp.float32), worlds, (), jnp.arange(TRIED))
+            return np.concatenate([np.asarray(obs), np.asarray(core.observe(env, after))[None]]) / deviation
+
+        drawn = drawn_by(None, jnp.zeros((number, 0)), worlds.goal, jax.random.fold_in(key, place))
+        effects = np.maximum(effects, compare(follow, np.asarray(drawn)))
+        if effects.min() >= FELT:
+            break
+        for _ in range(APART):
+            worlds = unroll(drawn, worlds, (), jnp.arange(TRIED))[0]
+    return effects
+
+
+def _between_levels(follow: Callable[[np.ndarray], np.ndarray], drawn: np.ndarray) -> np.ndarray:
+    """Changes between the levels of each element of an action, the others as they were drawn (N, A)."""
+
+    def at(element: int, level: float) -> np.ndarray:
+        action = drawn.copy()
+        action[:, element] = level
+        return follow(action)
+
+    return np.array([_apart(*(at(element, level) for level in LEVELS)) for element in range(drawn.shape[1])])
+
+
+def _between_choices(follow: Callable[[np.ndarray], np.ndarray], drawn: np.ndarray) -> np.ndarray:
+    """Changes between choices, in all worlds alike, and of each against the observation before."""
+    number, size = drawn.shape
+    after = [follow(np.tile(choice, (number, 1))) for choice in np.eye(size)]
+    rows = [[*(_apart(one, other) for other in after), _apart(one, one[:1])] for one in after]
+    return np.array(rows) + np.diag(np.full(size + 1, np.inf))[:size]
+
+
+def _go_on(env: core.Env) -> Callable[..., tuple[core.Order, Array]]:
+    """Worlds go on whatever the time, but where they are terminated; observations are recorded."""
+
+    def turn(worlds: core.Worlds, obs: Array, action: Array, _: Any) -> tuple[core.Order, Array]:
+        return core.order_once(env, worlds, action), obs
+
+    return turn
+
+
+def _apart(*results: np.ndarray) -> float:
+    """The largest difference between any of some results."""
+    high, low = results[0], results[0]
+    for result in results[1:]:
+        high, low = np.maximum(high, result), np.minimum(low, result)
+    return float(np.max(high - low))
