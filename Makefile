@@ -10,7 +10,7 @@ quickstart: .venv/installed  ## train the U-maze from scratch and draw what was 
 test: .venv/installed-dev check  ## style, types, layers and tests, within a quarter of an hour
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not system" --cov=goalward --cov-fail-under=90
 
-test-system: .venv/installed-system  ## tests that need a real part: other versions of libraries, Ray, Slurm
+test-system: .venv/installed-system  ## tests that need a real part: other versions of libraries, Ray, Slurm, environments of others
 	$(BIN)/pytest -m system
 
 test-slow: .venv/installed-dev  ## tests that learn, about half an hour
@@ -53,5 +53,5 @@ clean:
 	touch $@
 
 .venv/installed-system: .venv/installed-dev
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[ray,slurm]'
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group others --editable '.[gym,ray,slurm]'
 	touch $@

@@ -126,7 +126,10 @@ def only_x(obs):
         ({"threshold": 1e-4}, [(NOTE, "far goals", None), (WARNING, "fine threshold", None)]),
         ({"goal": lambda goal: 4.0 + goal}, [(NOTE, "far goals", None)]),
         ({"goal": lambda goal: 1e4 * goal, "threshold": 1.0}, [(WARNING, "far goals", None)]),
-        ({"goal": lambda goal: goal * np.float32([1, 0]), "achieved": only_x, "threshold": 0.01}, [(WARNING, "unread", [1])]),
+        (
+            {"goal": lambda goal: goal * np.float32([1, 0]), "achieved": only_x, "threshold": 0.01},
+            [(WARNING, "unread", [1])],
+        ),
         ({"goal": lambda goal: goal * np.float32([1, 1e-4])}, [(WARNING, "goal scales", [1])]),
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import gym_worlds
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -153,6 +154,27 @@ def test_actions_that_cannot_be_are_told(space, told):
 def test_names_and_settings_that_cannot_be_are_told(name, settings, told):
     with pytest.raises(UserError, match=told):
         envs.make(name, settings)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ModuleNotFoundError("No module named 'imageio'", name="imageio"), r'pip install "goalward\[gym\]"'),
+        (ModuleNotFoundError("No module named 'swamp.mud'", name="swamp.mud"), "'swamp.mud'; install swamp$"),
+        (gymnasium.error.DependencyNotInstalled("Box2D is missing, `pip install x`"), "Box2D .* x`$"),
+    ],
+)
+def test_a_package_that_is_missing_is_told_with_its_remedy(error, told, monkeypatch):
+    def lacking(*_, **__):
+        raise error
+
+    monkeypatch.setattr(making, "make", lacking)
+    with pytest.raises(UserError, match=rf"^gym:Mud-v0 cannot be made: .*{told}"):
+        probe.make(Recipe("gym:Mud-v0", {}, id="Mud-v0"))
+
+
+def test_time_limits_of_wrappers_are_found():
+    assert make("limited", goal=[0], threshold=0.5).spec.episode_length == 6
 
 
 def test_an_environment_without_time_limit_needs_to_be_told_one():

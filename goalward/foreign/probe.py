@@ -35,9 +35,7 @@ def look(recipe: Recipe, goal: Sequence[int]) -> Probe:
     obs, info = _guarded(recipe, lambda: making.reset(env, 0))
     layout = layouts.of(recipe.name, env, info, goal)
     words = _guarded(recipe, lambda: _words(recipe, env, layout))
-    spec = gymnasium.spec(recipe.id.rpartition(":")[2]) if recipe.id else env.spec
-    threshold = _own_threshold(env, obs, layout)
-    return Probe(layout, words, spec.max_episode_steps if spec else None, threshold)
+    return Probe(layout, words, _time_limit(recipe, env), _own_threshold(env, obs, layout))
 
 
 def make(recipe: Recipe, **options: Any) -> gymnasium.Env:
@@ -46,11 +44,22 @@ def make(recipe: Recipe, **options: Any) -> gymnasium.Env:
         env = making.make(recipe, **options)
     except (UserError, KeyboardInterrupt):
         raise
+    except (ModuleNotFoundError, gymnasium.error.DependencyNotInstalled) as error:
+        raise UserError(f"{recipe.name} cannot be made: {_lacking(error)}") from error
     except Exception as error:  # whatever another's code raises
         raise UserError(f"{recipe.name} cannot be made: {told(error)}") from error
     if not isinstance(env, gymnasium.Env):
         raise UserError(f"{recipe.name} is a {type(env).__name__}; it must be a gymnasium.Env")
     return env
+
+
+def _lacking(error: Exception) -> str:
+    """What is not installed, and how it comes."""
+    said = " ".join(str(error).split())
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    if "imageio" in (name or said):
+        return f'{said}; Gymnasium\'s tasks on MuJoCo need imageio: pip install "goalward[gym]"'
+    return f"{said}; install {name.partition('.')[0]}" if name else said
 
 
 def _guarded(recipe: Recipe, call: Any) -> Any:
@@ -60,6 +69,17 @@ def _guarded(recipe: Recipe, call: Any) -> Any:
         raise
     except Exception as error:  # whatever another's code raises
         raise UserError(f"{recipe.name}: {told(error)}") from error
+
+
+def _time_limit(recipe: Recipe, env: gymnasium.Env) -> int | None:
+    """Steps of an episode, as the registry has them, or a wrapper of the environment."""
+    if recipe.id:
+        return gymnasium.spec(recipe.id.rpartition(":")[2]).max_episode_steps
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, gymnasium.wrappers.TimeLimit):
+            return env._max_episode_steps
+        env = env.env
+    return env.spec.max_episode_steps if env.spec else None
 
 
 def _words(recipe: Recipe, env: gymnasium.Env, layout: Layout) -> int:

@@ -1,5 +1,6 @@
 """What a goal is of, as KIND:NAME: the part of an observation to be reached, and where goals are drawn."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,6 +85,11 @@ def read(model: mujoco.MjModel, kind: str, name: str, axes: list[int]) -> Part:
     )
 
 
+def quoted(name: str) -> str:
+    """A name as code, in double quotes."""
+    return json.dumps(name, ensure_ascii=False)
+
+
 def _picked(axes: list[int], first: int) -> str:
     """Some elements, as a slice where they follow each other."""
     follow = axes == list(range(axes[0], axes[0] + len(axes)))
@@ -114,7 +120,7 @@ def aim_at(path: Path, model: mujoco.MjModel, text: str) -> Aim:
     if kind == "joint":
         return _at_joint(path, joints(model)[index], part)
     covered = places(model, lambda data: data.sensor(index).data)
-    draw = f"{BANK}(model, lambda data: data.sensor({name!r}).data)"
+    draw = f"{BANK}(model, lambda data: data.sensor({quoted(name)}).data)"
     return Aim(what, part, draw, "", _threshold(path, what, covered), "the unit of the sensor")
 
 
@@ -131,7 +137,7 @@ def _in_place(path: Path, model: mujoco.MjModel, kind: str, name: str, axes: lis
     covered = places(model, lambda data: getattr(data, kind)(index).xpos)
     axes = axes or [axis for axis in range(3) if covered[:, axis].std() > STILL] or [0]
     threshold = _threshold(path, what, covered[:, axes])
-    draw = f"{BANK}(model, lambda data: data.{kind}({name!r}).xpos[{axes}])"
+    draw = f"{BANK}(model, lambda data: data.{kind}({quoted(name)}).xpos[{axes}])"
     return Aim(what, read(model, kind, name, axes), draw, _in_space(axes), threshold, "m")
 
 

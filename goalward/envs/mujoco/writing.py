@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mujoco
 
-from goalward.envs.mujoco.goals import BANK, Aim, Part, aim_at, joint_part, read, split
+from goalward.envs.mujoco.goals import BANK, Aim, Part, aim_at, joint_part, quoted, read, split
 from goalward.envs.mujoco.postures import FREE, HINGE, SLIDE, Joint, joints
 from goalward.errors import UserError
 
@@ -174,7 +174,7 @@ def _text(
         f"    spec = reach_spec(model, {first}, goal, episode_length, threshold)",
         f'    return Task("{out.stem}", model, SUBSTEPS, spec, reset, observe, markers'
         + (", terminated" if ends else "")
-        + (f", reads={tuple(reads)!r}" if reads else "") + ")",
+        + (f", reads=({', '.join(map(quoted, reads))},)" if reads else "") + ")",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
