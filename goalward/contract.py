@@ -102,14 +102,16 @@ def _examine(env: core.Env, worlds: int, length: int, seed: int) -> Examined:
     looker = Looker(compiled(env, start), compiled(env, collect))
     look = _look(looker, worlds, half, seed)
     rows, broken = look.rows, promises.finite(env, look.rows)
-    begun = time.monotonic()
+    speed = float("nan")
     if not broken:  # of numbers that are none, nothing else can be told
         broken += [finding for promise in promises.OF_FINITE_ROWS for finding in promise(env, rows)]
         begun = time.monotonic()
         broken += _repeats(looker, look, worlds, half, seed)
-        if env.engine is None or env.engine.keeps:
+        keeps = env.engine is None or env.engine.keeps
+        if keeps:
             broken += _goes_on(looker, look, worlds, half, seed)
-    speed = 3 * half * worlds / (time.monotonic() - begun)
+        halves = 3 if keeps else 1
+        speed = halves * half * worlds / max(time.monotonic() - begun, 1e-9)
     achieved = env.spec.achieved(jnp.asarray(rows.obs))
     at_goal = np.asarray(env.spec.success(achieved, jnp.asarray(rows.goal)))
     shares = _shares_at_goal(rows, at_goal)

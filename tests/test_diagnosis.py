@@ -184,8 +184,12 @@ def test_episodes_that_end_at_once_are_told(sound):
     (told,) = running.short_episodes(record)
     assert (told.severity, told.numbers["limit"]) == (WARNING, 80)
     assert told.numbers["median"] <= contract.HELD
-    longer = record._replace(spec=record.spec._replace(episode_length=3))
-    assert running.short_episodes(longer._replace(spec=longer.spec._replace(episode_length=80))) == [told]
+    first, ended = (np.zeros((100, 12), bool) for _ in range(2))
+    first[::21], ended[20::21] = True, True
+    falling = sound._replace(random=sound.random._replace(first=first, terminated=ended))
+    assert running.short_episodes(falling) == []  # a quarter of the time limit
+    far = falling._replace(spec=falling.spec._replace(episode_length=1000))
+    assert [(f.severity, f.numbers["median"]) for f in running.short_episodes(far)] == [(NOTE, 20)]
     assert running.short_episodes(sound) == []
 
 

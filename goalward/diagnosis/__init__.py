@@ -38,7 +38,7 @@ def diagnose(env: core.Env, *, worlds: int | None = None, steps: int | None = No
     found = list(examined.findings.broken)
     if examined.look is not None and not any(finding.rule == "finite" for finding in found):
         try:
-            seen = shapes.call("a step of all worlds", record, env, examined, seed)
+            seen = shapes.call("a step of all worlds", record, shapes.guarded(env), examined, seed)
             found += [finding for rule in RULES for finding in rule(seen)]
         except shapes.BrokenError as error:
             found.append(error.finding)

@@ -9,9 +9,9 @@ from goalward.promises import LEAST_DEVIATION
 
 # Share of episodes that start at their goal, which an agent that stands still has for its success.
 SPOILT, TOLD = 0.2, 0.02
-# Of the way to its goal at the start, what the farthest episode goes. Our widest maze is 130 times as wide as a
-# random humanoid gets before it falls; a metre is 1,000 mm.
-OUT_OF_UNIT = 1 / 300
+# Of the way to its goal, what the farthest episode goes. Of ours a humanoid in its widest maze goes least, 1/15
+# before it falls; a metre is 1,000 mm.
+OUT_OF_UNIT = 1 / 100
 PAIRS = 2_000  # of goals, or of rows, that are compared
 # Share of pairs of goals that are a success for each other: from a half on one in two is had for nothing, and
 # beyond all but some they are one goal.
@@ -88,8 +88,8 @@ def far(seen: Seen) -> list[Finding]:
     begin, farthest = float(np.median(rows.distance[rows.first])), _farthest(seen)
     told = (
         f"in {rows.first.size:,} random steps no goal was reached: the nearest was {nearest:.3g} away, the "
-        f"threshold is {threshold:.3g}; episodes start {begin:.3g} from their goal, and get up to "
-        f"{farthest:.3g} from there"
+        f"threshold is {threshold:.3g}; episodes start {begin:.3g} from their goal, and get no farther than "
+        f"{farthest:.3g} from where they start"
     )
     numbers = {"nearest": nearest, "threshold": threshold, "start": begin, "farthest": farthest}
     if farthest < OUT_OF_UNIT * begin:

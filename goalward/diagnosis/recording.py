@@ -1,6 +1,7 @@
 """What is recorded of an environment for a diagnosis: rows of random actions, and what each action changes."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from jaxtyping import Array
 from goalward import contract, prng, promises
 from goalward.envs import core, shapes
 from goalward.promises import LEAST_DEVIATION
-from goalward.rollout import compiled, unroller
+from goalward.rollout import Unroll, compiled, unroller
 from goalward.types import EnvSpec, Trajectory
 
 LEVELS = (-1.0, 0.0, 1.0)  # of one element of an action, with which it is tried
@@ -176,43 +177,47 @@ def _effects(env: core.Env, worlds: core.Worlds, deviation: np.ndarray, key: Arr
     def act(action: Array, *_: Any) -> Array:
         return action
 
-    unroll = compiled(env, unroller(env, act, 1, _go_on(env)))
-    drawn_by, number = contract.random_act(env), worlds.key.shape[0]
-    compare = _between_choices if env.spec.discrete else _between_levels
-    effects = np.zeros(())
+    unroll, observe = compiled(env, unroller(env, act, 1, _go_on(env))), jax.jit(partial(core.observe, env))
+    size, number = env.spec.action_dim, worlds.key.shape[0]
+    effects = np.diag(np.full(size + 1, np.inf))[:size] if env.spec.discrete else np.zeros(size)
     for place in range(PLACES):
-
-        def follow(action: np.ndarray, worlds: core.Worlds = worlds) -> np.ndarray:
-            """Observations before an action and in `TRIED` steps of it, in deviations, (TRIED + 1, N, D)."""
-            after, _, obs = unroll(jnp.asarray(action, jnp.float32), worlds, (), jnp.arange(TRIED))
-            return np.concatenate([np.asarray(obs), np.asarray(core.observe(env, after))[None]]) / deviation
-
-        drawn = drawn_by(None, jnp.zeros((number, 0)), worlds.goal, jax.random.fold_in(key, place))
-        effects = np.maximum(effects, compare(follow, np.asarray(drawn)))
-        if effects.min() >= FELT:
+        follow = partial(_follow, unroll, observe, deviation, worlds)
+        key, used = jax.random.split(key)
+        drawn = contract.random_act(env)(None, jnp.zeros((number, 0)), worlds.goal, used)
+        if env.spec.discrete:
+            effects = np.maximum(effects, _between_choices(follow, size, number))
+        else:
+            for element in np.flatnonzero(effects < FELT).tolist():
+                effects[element] = _between_levels(follow, np.asarray(drawn), element)
+        if effects.min() >= FELT or place == PLACES - 1:
             break
         for _ in range(APART):
             worlds = unroll(drawn, worlds, (), jnp.arange(TRIED))[0]
     return effects
 
 
-def _between_levels(follow: Callable[[np.ndarray], np.ndarray], drawn: np.ndarray) -> np.ndarray:
-    """Changes between the levels of each element of an action, the others as they were drawn (N, A)."""
+def _follow(
+    unroll: Unroll,
+    observe: Callable[..., Array],
+    deviation: np.ndarray,
+    worlds: core.Worlds,
+    action: np.ndarray,
+) -> np.ndarray:
+    """Observations before an action (N, A) and in `TRIED` steps of it, in deviations, (TRIED + 1, N, D)."""
+    after, _, obs = unroll(jnp.asarray(action, jnp.float32), worlds, (), jnp.arange(TRIED))
+    return np.concatenate([np.asarray(obs), np.asarray(observe(after))[None]]) / deviation
 
-    def at(element: int, level: float) -> np.ndarray:
-        action = drawn.copy()
-        action[:, element] = level
-        return follow(action)
 
-    return np.array([_apart(*(at(element, level) for level in LEVELS)) for element in range(drawn.shape[1])])
+def _between_levels(follow: Callable[[np.ndarray], np.ndarray], drawn: np.ndarray, element: int) -> float:
+    """The largest change between the levels of an element of an action, others as they were drawn (N, A)."""
+    actions = [np.where(np.arange(drawn.shape[1]) == element, level, drawn) for level in LEVELS]
+    return _apart(*(follow(action) for action in actions))
 
 
-def _between_choices(follow: Callable[[np.ndarray], np.ndarray], drawn: np.ndarray) -> np.ndarray:
+def _between_choices(follow: Callable[[np.ndarray], np.ndarray], size: int, number: int) -> np.ndarray:
     """Changes between choices, in all worlds alike, and of each against the observation before."""
-    number, size = drawn.shape
     after = [follow(np.tile(choice, (number, 1))) for choice in np.eye(size)]
-    rows = [[*(_apart(one, other) for other in after), _apart(one, one[:1])] for one in after]
-    return np.array(rows) + np.diag(np.full(size + 1, np.inf))[:size]
+    return np.array([[*(_apart(one, other) for other in after), _apart(one, one[:1])] for one in after])
 
 
 def _go_on(env: core.Env) -> Callable[..., tuple[core.Order, Array]]:
