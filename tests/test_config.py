@@ -171,7 +171,8 @@ WITH_CRITIC = [name for name in WITH_ACTOR if name not in ("gcbc", "gcsl")]
 # The presets that commands name, and the environments that the others are of.
 NAMED = {"paper": ["point_u_maze", "ant"], "quickstart": ["point_u_maze"]}
 OWN = {}
-for env_name in [*envs.names(), "point_u4_maze_gen_1f2f", "ant_u4_maze_gen_1f2f"]:
+EXAMPLES = [envs.asked(str(path)) for path in Path(__file__).parents[1].glob("examples/*.py")]
+for env_name in [*envs.names(), "point_u4_maze_gen_1f2f", "ant_u4_maze_gen_1f2f", *EXAMPLES]:
     OWN.setdefault(envs.preset(env_name), []).append(env_name)
 
 
@@ -194,7 +195,8 @@ def test_a_preset_is_a_configuration_of_its_environments(name):
 @pytest.mark.parametrize("name", ["laptop", "", "../presets/ant", "ant.toml"])
 def test_an_unknown_preset_is_told_with_those_there_are(name):
     with pytest.raises(
-        UserError, match=f"unknown preset '{re.escape(name)}'; the presets are ant, ant_chrono, boxes, mujoco, "
+        UserError,
+        match=f"unknown preset '{re.escape(name)}'; the presets are ant, ant_chrono, boxes, gym, ",
     ):
         presets.load(name)
 
