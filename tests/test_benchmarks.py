@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import falls, foreign, gaits, integrators, learner, memory, physics
+from benchmarks import falls, foreign, gaits, integrators, learner, memory, physics, scales
 from goalward import train
 
 BASELINE = {"4": {"of_peak": 0.5, "vs_textbook": 3.0}, "256": {"of_peak": 0.5, "vs_textbook": None}}
@@ -103,3 +105,12 @@ def test_environments_of_others_are_measured_against_the_vector_environment_alon
     args = foreign.Args(num_envs=2, width=16, steps=3, turns=2)
     row = foreign.measure("gym:MountainCarContinuous-v0", args, {"goal": [0], "processes": 1})
     assert row["ratio"] == pytest.approx(row["collect_sps"] / row["vector_sps"], rel=1)
+
+
+def test_moves_are_observed_as_large_as_asked_for_beside_the_position():
+    env = scales.beside(10.0, 5.0)("point_u_maze")
+    state, _ = env.reset(jax.random.key(0))
+    moved = state._replace(velocity=jnp.array([0.2, -0.1]))
+    assert env.observe(moved)[:2].tolist() == env.observe(state)[:2].tolist()
+    assert env.observe(moved)[2:].tolist() == pytest.approx([15.0, 0.0])
+    assert train.build(scales.settings(True, 400_000)).config.epochs == 4
