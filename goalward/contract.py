@@ -58,6 +58,9 @@ class Examined(NamedTuple):
 
     findings: Findings
     look: Look | None = None
+    held: Trajectory | None = (
+        None  # rows of other worlds, for half as long: each has one action, held to the end
+    )
     looker: Looker | None = None
 
 
@@ -102,16 +105,16 @@ def _examine(env: core.Env, worlds: int, length: int, seed: int) -> Examined:
     looker = Looker(compiled(env, start), compiled(env, collect))
     look = _look(looker, worlds, half, seed)
     rows, broken = look.rows, promises.finite(env, look.rows)
-    speed = float("nan")
+    held, speed = None, float("nan")
     if not broken:  # of numbers that are none, nothing else can be told
         broken += [finding for promise in promises.OF_FINITE_ROWS for finding in promise(env, rows)]
         begun = time.monotonic()
         broken += _repeats(looker, look, worlds, half, seed)
+        held = _other_worlds(looker, worlds, half, seed)
         keeps = env.engine is None or env.engine.keeps
         if keeps:
-            broken += _goes_on(looker, look, worlds, half, seed)
-        halves = 3 if keeps else 1
-        speed = halves * half * worlds / max(time.monotonic() - begun, 1e-9)
+            broken += _goes_on(looker, look, half, seed)
+        speed = (3 if keeps else 2) * half * worlds / max(time.monotonic() - begun, 1e-9)
     achieved = env.spec.achieved(jnp.asarray(rows.obs))
     at_goal = np.asarray(env.spec.success(achieved, jnp.asarray(rows.goal)))
     shares = _shares_at_goal(rows, at_goal)
@@ -123,7 +126,7 @@ def _examine(env: core.Env, worlds: int, length: int, seed: int) -> Examined:
         faults=int(jnp.sum(env.engine.faults(look.end.state))) if env.engine else 0,
         steps_per_second=speed,
     )
-    return Examined(findings, look, looker)
+    return Examined(findings, look, held, looker)
 
 
 def random_act(env: core.Env) -> Act:
@@ -169,12 +172,17 @@ def _repeats(looker: Looker, look: Look, worlds: int, half: int, seed: int) -> l
     return []
 
 
-def _goes_on(looker: Looker, look: Look, worlds: int, half: int, seed: int) -> list[Finding]:
+def _other_worlds(looker: Looker, worlds: int, half: int, seed: int) -> Trajectory:
+    """Rows of other starts and goals, as many as half a look, with an action that each world holds to the end."""
+    key = jax.random.fold_in(prng.key(seed), 2)
+    _, _, rows = looker.collect(None, begin(looker, worlds, seed + 1), (), jnp.repeat(key[None], half))
+    return jax.tree.map(np.asarray, rows)
+
+
+def _goes_on(looker: Looker, look: Look, half: int, seed: int) -> list[Finding]:
     """A state that was taken out goes on in the same way, after other worlds were run."""
-    early, late = _keys(half, seed)
-    taken_out = jax.tree.map(_to_host, look.middle)
-    looker.collect(None, begin(looker, worlds, seed + 1), (), early)
-    put_back = jax.tree.map(_to_device, taken_out, look.middle)
+    _, late = _keys(half, seed)
+    put_back = jax.tree.map(lambda leaf: _to_device(_to_host(leaf), leaf), look.middle)
     end, _, rows = looker.collect(None, put_back, (), late)
     if not _equal((end, rows), (look.end, jax.tree.map(lambda leaf: leaf[half:], look.rows))):
         told = "a state that is taken out and put back does not go on in the same way"

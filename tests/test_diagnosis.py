@@ -130,7 +130,11 @@ def only_x(obs):
             {"goal": lambda goal: goal * np.float32([1, 0]), "achieved": only_x, "threshold": 0.01},
             [(WARNING, "unread", [1])],
         ),
-        ({"goal": lambda goal: goal * np.float32([1, 1e-4])}, [(WARNING, "goal scales", [1])]),
+        ({"goal": lambda goal: goal * np.float32([1, 1e-4])}, []),  # the one element is of no account
+        (
+            {"goal": lambda goal: goal * np.float32([3e3, 1])},
+            [(WARNING, "far goals", None), (WARNING, "goal scales", [1])],
+        ),
     ],
 )  # fmt: skip
 def test_goals_that_cannot_be_told_apart_reached_or_missed_are_told(sound, changes, expected):

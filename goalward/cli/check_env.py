@@ -18,7 +18,7 @@ class Args:
     env_settings: Settings = field(default_factory=dict)
     """Its settings, as NAME=VALUE …"""
     worlds: int | None = None
-    """Worlds that run side by side; by default 32, around an engine outside of JAX 16."""
+    """Worlds that run side by side; by default 32, or 12 around an engine outside of JAX."""
     steps: int | None = None
     """Steps in each; by default an episode and some more, 512 … 2,048."""
     seed: int = 0

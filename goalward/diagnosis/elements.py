@@ -1,5 +1,6 @@
 """Rules about elements of the observation: how large they are, beside each other and as 32-bit floats."""
 
+import jax.numpy as jnp
 import numpy as np
 
 from goalward.diagnosis.recording import Rows, Seen
@@ -14,6 +15,7 @@ HUGE = 1 / 3e-4
 # what is 300 times as large as positions, the U-maze is still learned, late; beside what is 1,000 times as
 # large it is not, be it a constant, unless inputs are normalised (`python -m benchmarks.scales`).
 DROWNED = 1 / 500
+MET = 0.95  # share of goals for which another one's element would do: beyond, the element is of no account
 ROUNDED = 0.01  # deviations between neighbouring 32-bit floats: some hundred values are then all that there is
 EQUAL = 1e-5  # what remains, in deviations and beside rounding, of an element that follows from another one
 ROWS_COMPARED = 4096
@@ -67,7 +69,7 @@ def scales(seen: Seen) -> list[Finding]:
     goal_deviation = _goal_deviation(seen)
     deviation = np.maximum(seen.ranges.deviation, _asked_for(seen, goal_deviation))
     drowned = (deviation > LEAST_DEVIATION) & (deviation < DROWNED * length)
-    wanted = drowned & seen.reads[:, goal_deviation > LEAST_DEVIATION].any(axis=-1)
+    wanted = drowned & seen.reads[:, _matter(seen)].any(axis=-1)
     found = []
     for which, tell, about in ((wanted, warning, " that goals are about"), (drowned & ~wanted, note, "")):
         elements = np.flatnonzero(which).tolist()
@@ -89,7 +91,7 @@ def goal_scales(seen: Seen) -> list[Finding]:
         return []
     deviation = _goal_deviation(seen)
     length = float(np.sqrt((seen.random.goal.astype(np.float64) ** 2).sum(axis=-1).mean()))
-    found = np.flatnonzero((deviation > LEAST_DEVIATION) & (deviation < DROWNED * length))
+    found = np.flatnonzero(_matter(seen) & (deviation < DROWNED * length))
     if len(found) == 0:
         return []
     told = (
@@ -103,6 +105,18 @@ def goal_scales(seen: Seen) -> list[Finding]:
 def _goal_deviation(seen: Seen) -> np.ndarray:
     """Of commanded goals, (G,)."""
     return seen.random.goal.reshape(-1, seen.random.goal.shape[-1]).std(axis=0, dtype=np.float64)
+
+
+def _matter(seen: Seen) -> np.ndarray:
+    """Elements of goals by which alone some goals would miss each other, (G,) bool."""
+    goals = seen.random.goal[seen.random.first]
+    matter = []
+    for element in range(goals.shape[-1]):
+        other = goals.copy()
+        other[:, element] = np.roll(goals[:, element], 1)
+        met = np.asarray(seen.spec.success(jnp.asarray(goals), jnp.asarray(other)))
+        matter.append(met.mean() < MET)
+    return np.array(matter)
 
 
 def _asked_for(seen: Seen, goal_deviation: np.ndarray) -> np.ndarray:

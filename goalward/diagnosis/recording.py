@@ -99,20 +99,19 @@ def episodes(rows: Rows) -> list[Episode]:
 
 
 def record(env: core.Env, examined: contract.Examined, seed: int) -> Seen:
-    """Record what `contract.examine` did not: long actions, single ones, and what goals are read from.
+    """Record what `contract.examine` did not: single actions, and what goals are read from.
 
     Raises `BrokenError` where long actions lead to numbers that are none.
     """
-    look, looker = examined.look, examined.looker
+    look, held, looker = examined.look, examined.held, examined.looker
     assert look is not None  # noqa: S101  # whoever calls has looked
+    assert held is not None  # noqa: S101
     assert looker is not None  # noqa: S101
-    half, worlds = len(look.rows.first) // 2, look.rows.first.shape[1]
-    key = jax.random.fold_in(prng.key(seed), 2)
-    begun = contract.begin(looker, worlds, seed + 1)  # other starts and goals than those of the look
-    _, _, long = looker.collect(None, begun, (), jnp.repeat(key[None], half))
-    for broken in promises.finite(env, jax.tree.map(np.asarray, long)):
+    for broken in promises.finite(env, held):
         raise shapes.BrokenError(broken)
-    random, held = _rows(env.spec, look.rows), _rows(env.spec, long)
+    begun = contract.begin(looker, look.rows.first.shape[1], seed)
+    key = jax.random.fold_in(prng.key(seed), 3)
+    random, held = _rows(env.spec, look.rows), _rows(env.spec, held)
     ranges = _ranges(random.obs, held.obs)
     names, wound_up = _joints(env, look.middle.state)
     return Seen(
