@@ -97,7 +97,7 @@ def test_seeds_are_one_line_with_a_band_and_a_run_that_is_shorter_ends_both():
     alike = [run_of(0.5, 0, 0.2, 0.6, seed=0), run_of(0.7, 0, 0.4, seed=3)]
     groups = curves._groups([*alike, run_of(0.6, 1, 1, 0.9, network={"depth": 8})])
     assert list(groups) == ["depth=2; seeds 0, 3: mean, lowest,\nhighest", "depth=8; seed 0"]
-    curves._draw_groups(axes, groups, "success_rate")
+    curves._draw_groups(axes, groups, "success_rate", "env_steps")
     lines = {line.get_label(): line for line in axes.get_lines() if not line.get_label().startswith("_")}
     assert list(lines) == [*groups, "random actions"]
     shared, alone, random = lines.values()

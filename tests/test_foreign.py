@@ -372,6 +372,7 @@ def test_a_run_that_is_resumed_equals_one_that_was_not(whole, tmp_path):
     assert toy.digest(whole) == toy.digest(tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_a_run_whose_states_cannot_be_kept_goes_on_with_new_episodes(tmp_path, monkeypatch):
     monkeypatch.setattr(
         train, "compile_programs", toy._compile

@@ -11,7 +11,7 @@ from goalward.config import Settings
 
 @dataclass(frozen=True)
 class Args:
-    """Try random actions: are promises kept, what may spoil learning, how often is a goal reached?"""
+    """Try random actions: are promises kept, and what may spoil learning?"""
 
     env: tyro.conf.Positional[str]
     """Environment; `goalward envs` lists them."""
