@@ -173,7 +173,7 @@ def _repeats(looker: Looker, look: Look, worlds: int, half: int, seed: int) -> l
 
 
 def _other_worlds(looker: Looker, worlds: int, half: int, seed: int) -> Trajectory:
-    """Rows of other starts and goals, as many as half a look, with an action that each world holds to the end."""
+    """Rows of other starts and goals, as many as half a look; each world holds one action to the end."""
     key = jax.random.fold_in(prng.key(seed), 2)
     _, _, rows = looker.collect(None, begin(looker, worlds, seed + 1), (), jnp.repeat(key[None], half))
     return jax.tree.map(np.asarray, rows)
