@@ -69,12 +69,12 @@ def recorder(
 ) -> Callable[[Any, Array, Array], Rows]:
     """Make the function of (context, keys (N,), keys of steps (K + 1,)) that records one episode per key.
 
-    `act` is given the number of the step and its key. With an engine, qpos and qvel are recorded too.
+    `act` is given the number of the step and its key. Of a task on MuJoCo, qpos and qvel are recorded too.
     """
 
     def turn(worlds: core.Worlds, obs: Array, action: Array, one: Any) -> tuple[core.Order, Any]:
         row = Trajectory(obs, action, worlds.goal, worlds.steps == 0, worlds.terminated)
-        physics = (worlds.state.physics.qpos, worlds.state.physics.qvel) if env.engine else ()
+        physics = (worlds.state.physics.qpos, worlds.state.physics.qvel) if env.task is not None else ()
         return core.order_once(env, worlds, action), (row, worlds.steps == one[0], physics)
 
     start, unroll = starter(env), unroller(env, act, chunk, turn, steps_per_goal)

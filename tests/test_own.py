@@ -12,6 +12,7 @@ from goalward import contract, envs, train
 from goalward.cli import main
 from goalward.envs import own, trust
 from goalward.errors import MachineError, UserError
+from goalward.foreign import making
 from goalward.lab import study
 from goalward.policy import load_policy
 
@@ -226,7 +227,8 @@ def test_where_trust_cannot_be_kept_that_is_told(tmp_path, monkeypatch):
 
 def test_entry_points_of_packages_are_environments(file, monkeypatch):
     name = file(DOT)
-    module = own._load(own.place(name).path, own.place(name).path.read_bytes())
+    path = own.place(name).path
+    module = making.load(path, path.read_bytes())
     point = EntryPoint("my_dot", f"{module.__name__}:make", own.GROUP)
     monkeypatch.setattr(own, "entry_points", lambda group: [point] if group == own.GROUP else [])
     env = envs.make("my_dot", {"size": 4})

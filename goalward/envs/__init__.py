@@ -11,8 +11,22 @@ from typing import Any
 from goalward.config import TrainConfig
 from goalward.envs import boxes, gym, maze, own, point, shapes
 from goalward.envs.core import Entry, Env
+from goalward.envs.own import absolute, asked, moved
 from goalward.envs.settings import parse
 from goalward.errors import MachineError, UserError
+
+__all__ = [
+    "absolute",
+    "asked",
+    "default_settings",
+    "describe",
+    "located",
+    "make",
+    "moved",
+    "names",
+    "preset",
+    "summary",
+]
 
 
 def names() -> list[str]:
@@ -45,20 +59,26 @@ def make(name: str, settings: Mapping[str, Any] | None = None) -> Env:
     """
     entry = _entry(name)
     built = entry.build(name, parse(entry.settings, name, settings or {}))
-    model = b""
-    if not isinstance(built, Env):
-        mujoco = _mujoco()
-        if not isinstance(built, mujoco.Task):
-            kind = type(built).__name__
-            raise UserError(f"{name} gives a {kind}; it must give a Task, an Env or a gymnasium.Env")
-        built, model = mujoco.engine.make(built), mujoco.models.to_bytes(built.model)
+    env = built if isinstance(built, Env) else _simulated(name, built)
     if not entry.is_own:
-        return built
-    named = own.place(name)
-    broken = shapes.broken(built)
+        return env
+    broken = shapes.broken(env)
     if broken:
         raise UserError(f"{name}: {broken[0].what}; {broken[0].remedy}")
-    return built._replace(name=name, source=own.source(named, model) if named else "")
+    named = own.place(name)
+    if named is None:
+        return env._replace(name=name)
+    model = b"" if env.task is None else _mujoco().models.to_bytes(env.task.model)
+    return env._replace(name=name, source=own.source(named, model))
+
+
+def _simulated(name: str, task: Any) -> Env:
+    """The environment of a task on MuJoCo. Raises `UserError` for what is none."""
+    mujoco = _mujoco()
+    if not isinstance(task, mujoco.Task):
+        kind = type(task).__name__
+        raise UserError(f"{name} gives a {kind}; it must give a Task, an Env or a gymnasium.Env")
+    return mujoco.engine.make(task)
 
 
 def _entry(name: str) -> Entry:
@@ -86,32 +106,13 @@ def _entry(name: str) -> Entry:
     raise UserError(f"unknown environment {name!r}; {hint}")
 
 
-def asked(name: str) -> str:
-    """The name by which an environment that a person typed is found from anywhere.
-
-    If it comes from a file, that may be loaded from now on. Raises `UserError` where there is no such file.
-    """
-    return own.asked(name)
-
-
-def absolute(name: str) -> str:
-    """The name by which an environment of a file is found from anywhere; others as they are."""
-    named = own.place(name)
-    return name if named is None else str(named._replace(path=named.path.resolve()))
-
-
-def moved(name: str, file: str | Path) -> str:
-    """The name of an environment whose file a person says is elsewhere; it may be loaded from now on."""
-    return own.moved(name, Path(file))
-
-
 def located(config: TrainConfig, file: str | Path | None) -> TrainConfig:
     """The configuration, with the file of its environments where a person says it is."""
     if file is None:
         return config
-    named = own.place(config.env)
-    is_same = config.eval_env is not None and named and own.place(config.eval_env) is not None
-    eval_env = moved(config.eval_env, file) if is_same and config.eval_env else config.eval_env
+    eval_env = config.eval_env
+    if eval_env is not None and own.place(eval_env) is not None:
+        eval_env = moved(eval_env, file)
     return dataclasses.replace(config, env=moved(config.env, file), eval_env=eval_env)
 
 

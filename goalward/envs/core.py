@@ -36,7 +36,7 @@ class Engine(NamedTuple):
 class Film(NamedTuple):
     """How an environment that draws itself is asked for pictures."""
 
-    rate: Callable[[], float]  # steps a second
+    rate: float  # steps a second
     frames: Callable[[Any], Iterator[np.ndarray]]  # states, leaves (K, …) -> pictures (height, width, 3) uint8
 
 
@@ -134,6 +134,16 @@ def control(env: Env, state: Any, action: Array) -> Array:
     """What the simulation is told for an action (N, A), which is clipped to [−1, 1]."""
     action = jnp.clip(action, -1.0, 1.0)
     return jax.vmap(env.engine.control)(state, action) if env.engine else action
+
+
+def spanned(low: Array, high: Array, action: Array) -> Array:
+    """Numbers (A,) of a range for actions (A,) in [−1, 1]."""
+    return low + (action + 1.0) / 2.0 * (high - low)
+
+
+def euclidean(achieved: Array, wanted: Array) -> Array:
+    """The distance of goals (…, G) from others, (…,)."""
+    return jnp.linalg.norm(achieved - wanted, axis=-1)
 
 
 def order_next(env: Env, worlds: Worlds, action: Array, resample_goals: bool) -> Order:

@@ -8,7 +8,7 @@ observation are to be reached (`goal=[0,1]`), and goals are drawn from a box, or
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -50,6 +50,10 @@ class GymSettings:
 
     def __post_init__(self):
         check("gym", self, threshold=(0, LARGEST), episode_length=(0, LONGEST), processes=(0, MOST_PROCESSES))
+
+
+# Those that a person's own file does not have as arguments of its function.
+OF_FILES = tuple(one for one in dataclasses.fields(GymSettings) if one.name != "kwargs")
 
 
 class Foreign(NamedTuple):
@@ -146,7 +150,7 @@ def make(recipe: Recipe, settings: GymSettings) -> core.Env:
         terminated=lambda state: state.terminated | state.broke,
         truncated=lambda state: state.truncated,
         engine=engine,
-        film=_film(recipe, found.words),
+        film=core.Film(found.rate, _frames(recipe, found.words)),
         commanded=(lambda state: state.goal) if layout.commands else None,
     )
 
@@ -163,37 +167,33 @@ def _spec(layout: Layout, length: int, threshold: float) -> EnvSpec:
     def achieved(row: Array) -> Array:
         return row[..., chosen] if layout.goal else row[..., size:]
 
-    def distance(achieved: Array, wanted: Array) -> Array:
-        return jnp.linalg.norm(achieved - wanted, axis=-1)
-
     return EnvSpec(
         obs_dim=layout.row_dim,
         action_dim=layout.action_dim,
         goal_dim=layout.goal_dim,
         episode_length=length,
         achieved=achieved,
-        distance=distance,
+        distance=core.euclidean,
         threshold=threshold,
         discrete=layout.discrete,
         sight=None if layout.goal else Sight(lambda row: row[..., :size], None, size, layout.goal_dim),
     )
 
 
-def _film(recipe: Recipe, words: int) -> core.Film:
+def _frames(recipe: Recipe, words: int) -> Callable[[Foreign], Iterator[np.ndarray]]:
     def frames(states: Foreign) -> Iterator[np.ndarray]:
         if not words:
             raise UserError(f"{recipe.name} cannot be drawn: its state cannot be taken out and put back")
         return film.frames(recipe, np.ascontiguousarray(states.snapshot).view(np.uint64))
 
-    return core.Film(lambda: film.rate(recipe), frames)
+    return frames
 
 
 def _control(layout: Layout, action: Array) -> Array:
     """What a world is told for an action: numbers in its range, or the number of a choice."""
     if layout.discrete:
         return jnp.argmax(action, axis=-1)[None].astype(jnp.float32)
-    low, high = jnp.asarray(layout.low), jnp.asarray(layout.high)
-    return low + (action + 1.0) / 2.0 * (high - low)
+    return core.spanned(jnp.asarray(layout.low), jnp.asarray(layout.high), action)
 
 
 def _goals(recipe: Recipe, layout: Layout, settings: GymSettings) -> Any:
@@ -262,12 +262,8 @@ class Host:
         moved = (turn == core.GO) & (before != live)
         lost = moved & ~state.kept
         block.turn[:] = np.where(lost, core.STAY, turn)
-        block.control[:], block.seed[:], block.restore[:], block.token[:] = (
-            control,
-            start,
-            moved & ~lost,
-            before,
-        )
+        block.control[:], block.seed[:] = control, start
+        block.restore[:], block.token[:] = moved & ~lost, before
         if block.restore.any():
             block.snapshot[:] = state.snapshot.view(np.uint64)
             block.goal[:] = state.goal
@@ -315,7 +311,4 @@ class Host:
 
 def of_file(recipe: Recipe, given: Any) -> core.Env:
     """Build the environment of a person's own file, from settings of both kinds."""
-    ours = {
-        one.name: getattr(given, one.name) for one in dataclasses.fields(GymSettings) if one.name != "kwargs"
-    }
-    return make(recipe, GymSettings(**ours))
+    return make(recipe, GymSettings(**{one.name: getattr(given, one.name) for one in OF_FILES}))

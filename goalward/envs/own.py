@@ -62,12 +62,18 @@ def asked(name: str) -> str:
     return str(Place(path, named.function))
 
 
-def moved(name: str, path: Path) -> str:
-    """The name of an environment whose file a person says is elsewhere, or is as it is now."""
+def absolute(name: str) -> str:
+    """The name by which an environment of a file is found from anywhere; others as they are."""
+    named = place(name)
+    return name if named is None else str(named._replace(path=named.path.resolve()))
+
+
+def moved(name: str, file: str | Path) -> str:
+    """The name of an environment whose file a person says is elsewhere; it may be loaded from now on."""
     named = place(name)
     if named is None:
-        raise UserError(f"--env-file is {path}, but {name} comes from no file; leave it out")
-    return asked(f"{path}:{named.function}")
+        raise UserError(f"--env-file is {file}, but {name} comes from no file; leave it out")
+    return asked(f"{file}:{named.function}")
 
 
 def source(named: Place, model: bytes) -> str:
@@ -99,7 +105,14 @@ def of_file(named: Place) -> Entry:
             f"{named.path} is a file of code that was not named here before, or not as it is now; look at it, "
             f"and name it: --env-file {named.path}"
         )
-    module = _load(named.path, code)
+    return _of_code(named, code)
+
+
+@lru_cache
+def _of_code(named: Place, code: bytes) -> Entry:
+    """Kept, as its function is called to see what it gives."""
+    with told(str(named.path), "it", named.path):
+        module = making.load(named.path, code)
     function = getattr(module, named.function, None)
     if not callable(function):
         own = [name for name, value in vars(module).items() if _is_own_function(module, name, value)]
@@ -114,12 +127,6 @@ def _is_own_function(module: ModuleType, name: str, value: Any) -> bool:
     return inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
 
 
-@lru_cache
-def _load(path: Path, code: bytes) -> ModuleType:
-    with told(str(path), "it", path):
-        return making.load(path, code)
-
-
 def _entry(label: str, function: Callable[..., Any], named: Place | None = None) -> Entry:
     """The entry of a function; what kind of environment it gives is seen by calling it."""
     arguments = _arguments(label, function)
@@ -129,7 +136,7 @@ def _entry(label: str, function: Callable[..., Any], named: Place | None = None)
     is_gym = isinstance(first, gymnasium.Env)
     if is_gym:
         first.close()
-    ours = [(one.name, one.type, one) for one in dataclasses.fields(gym.GymSettings) if one.name != "kwargs"]
+    ours = [(one.name, one.type, one) for one in gym.OF_FILES]
     fields = [*arguments, *(ours if is_gym else [])]
     names = [name for name, _, _ in fields]
     twice = {name for name in names if names.count(name) > 1}

@@ -8,13 +8,6 @@ from goalward.errors import UserError
 from goalward.foreign import making, probe, snapshot
 from goalward.foreign.making import Recipe
 
-RATE = 30.0  # frames a second, where an environment tells none
-
-
-def rate(recipe: Recipe) -> float:
-    """Steps that an environment takes in a second, as it says for pictures."""
-    return float(probe.make(recipe).metadata.get("render_fps") or RATE)
-
 
 def frames(recipe: Recipe, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Pictures (height, width, 3) uint8 of states whose snapshots are `rows` (K, S).

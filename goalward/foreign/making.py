@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -35,8 +36,12 @@ def make(recipe: Recipe, **options: Any) -> gymnasium.Env:
     )
 
 
+@lru_cache
 def load(path: Path, code: bytes) -> ModuleType:
-    """The module of just these bytes; modules beside its file can be imported, as by a script."""
+    """The module of just these bytes; modules beside its file can be imported, as by a script.
+
+    It is loaded once in a process.
+    """
     name = f"goalward_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None  # noqa: S101  # for any name that ends in .py

@@ -18,6 +18,7 @@ PLAYED = 2_000  # steps of random play, for goals to command
 TRIED = 24  # steps, after half of which a state is taken out
 HALVINGS = 60  # of a bracket around the distance at which a goal is reached
 FAR = 1e6
+RATE = 30.0  # steps a second of pictures, where an environment tells none
 
 
 class Probe(NamedTuple):
@@ -27,6 +28,7 @@ class Probe(NamedTuple):
     words: int  # of a snapshot; 0 where a state that is taken out does not go on in the same way
     episode_length: int | None  # that of the environment's own time limit
     threshold: float | None  # the distance below which it calls a goal reached
+    rate: float  # steps a second, as it says for pictures
 
 
 def look(recipe: Recipe, goal: Sequence[int]) -> Probe:
@@ -35,7 +37,8 @@ def look(recipe: Recipe, goal: Sequence[int]) -> Probe:
     obs, info = _guarded(recipe, lambda: making.reset(env, 0))
     layout = layouts.of(recipe.name, env, info, goal)
     words = _guarded(recipe, lambda: _words(recipe, env, layout))
-    return Probe(layout, words, _time_limit(recipe, env), _own_threshold(env, obs, layout))
+    rate = float(env.metadata.get("render_fps") or RATE)
+    return Probe(layout, words, _time_limit(recipe, env), _own_threshold(env, obs, layout), rate)
 
 
 def make(recipe: Recipe, **options: Any) -> gymnasium.Env:

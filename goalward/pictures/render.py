@@ -128,7 +128,7 @@ def _draw_film(film: core.Film, states: Any, path: Path, every: int | None) -> l
 
     token = states.token
     ends = [length(token[:, m]) for m in range(token.shape[1])]
-    pace = pace_of(1 / film.rate(), max(ends), path, every)
+    pace = pace_of(1 / film.rate, max(ends), path, every)
     shown = [
         jax.tree.map(lambda leaf, m=m, end=end: leaf[: end : pace.every, m], states)
         for m, end in enumerate(ends)

@@ -72,7 +72,7 @@ def scale_control(task: Task, physics: Physics, action: Array) -> Array:
     if task.control is not None:
         return task.control(physics, action)
     low, high = jnp.asarray(task.model.actuator_ctrlrange.T, jnp.float32)
-    return low + (action + 1.0) / 2.0 * (high - low)
+    return core.spanned(low, high, action)
 
 
 class Host:

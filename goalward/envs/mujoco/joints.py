@@ -8,9 +8,9 @@ import mujoco
 import numpy as np
 from jaxtyping import Array
 
+from goalward.envs.mujoco import postures
 from goalward.envs.mujoco.task import Physics, Task
 
-SIZES = {mujoco.mjtJoint.mjJNT_FREE: (7, 6), mujoco.mjtJoint.mjJNT_BALL: (4, 3)}  # in qpos and qvel; else 1, 1
 TURN = 2 * np.pi
 LEAST_CHANGE = 1e-2  # by a turn; rounding makes 1e-4 of it in the cosine of an angle of 100 turns
 
@@ -42,12 +42,11 @@ def wound_up(task: Task, physics: Physics) -> dict[int, Winding]:
     An angle is changed by it, its cosine and sine are not.
     """
     model, found, observe = task.model, {}, jax.jit(task.observe)
-    for joint in range(model.njnt):
-        is_hinge = int(model.jnt_type[joint]) == int(mujoco.mjtJoint.mjJNT_HINGE)
-        if is_hinge and not model.jnt_limited[joint]:
-            changes = np.asarray(observe(_turned(model, physics, joint)) - observe(physics))
+    for number, joint in enumerate(postures.joints(model)):
+        if joint.winds:
+            changes = np.asarray(observe(_turned(model, physics, number)) - observe(physics))
             for element in np.flatnonzero(np.abs(changes) > LEAST_CHANGE):
-                found[int(element)] = Winding(_name(model, joint), float(np.abs(changes[element])))
+                found[int(element)] = Winding(joint.name, float(np.abs(changes[element])))
     return found
 
 
@@ -71,18 +70,13 @@ def _plus_turn(numbers: Array, at: int) -> Array:
 def _state_names(model: Any) -> list[str]:
     """Of each number in `qpos`, then of each in `qvel`."""
     positions, velocities = [""] * int(model.nq), [""] * int(model.nv)
-    for joint in range(model.njnt):
-        kind = mujoco.mjtJoint(int(model.jnt_type[joint]))
-        sizes = SIZES.get(kind, (1, 1))
+    for joint in postures.joints(model):
+        of_positions, of_velocities = postures.SIZES[joint.kind]
         for names, what, first, size in (
-            (positions, "position", int(model.jnt_qposadr[joint]), sizes[0]),
-            (velocities, "velocity", int(model.jnt_dofadr[joint]), sizes[1]),
+            (positions, "position", joint.at, of_positions),
+            (velocities, "velocity", joint.moves_at, of_velocities),
         ):
             for i in range(size):
                 number = f" {i}" if size > 1 else ""
-                names[first + i] = f"{what}{number} of joint {_name(model, joint)}"
+                names[first + i] = f"{what}{number} of joint {joint.name}"
     return positions + velocities
-
-
-def _name(model: Any, joint: int) -> str:
-    return model.joint(joint).name or str(joint)

@@ -11,7 +11,7 @@ FREE, BALL, SLIDE, HINGE = (
     int(getattr(mujoco.mjtJoint, f"mjJNT_{kind}")) for kind in ("FREE", "BALL", "SLIDE", "HINGE")
 )
 MANY = 2_000  # postures, of which goals are drawn
-SIZES = {FREE: 7, BALL: 4, SLIDE: 1, HINGE: 1}  # in qpos
+SIZES = {FREE: (7, 6), BALL: (4, 3), SLIDE: (1, 1), HINGE: (1, 1)}  # in qpos and qvel
 
 
 class Joint(NamedTuple):
@@ -21,12 +21,13 @@ class Joint(NamedTuple):
     kind: int
     body: int
     at: int  # its first element of qpos
+    moves_at: int  # and of qvel
     limits: tuple[float, float] | None
 
     @property
     def size(self) -> int:
         """Elements of qpos."""
-        return SIZES[self.kind]
+        return SIZES[self.kind][0]
 
     @property
     def winds(self) -> bool:
@@ -39,9 +40,9 @@ def joints(model: mujoco.MjModel) -> list[Joint]:
     found = []
     for i in range(model.njnt):
         limits = tuple(model.jnt_range[i].tolist()) if model.jnt_limited[i] else None
-        name = model.joint(i).name or f"joint {i}"
-        kind, body, at = (int(of[i]) for of in (model.jnt_type, model.jnt_bodyid, model.jnt_qposadr))
-        found.append(Joint(name, kind, body, at, limits))
+        name = model.joint(i).name or str(i)
+        kind, body = int(model.jnt_type[i]), int(model.jnt_bodyid[i])
+        found.append(Joint(name, kind, body, int(model.jnt_qposadr[i]), int(model.jnt_dofadr[i]), limits))
     return found
 
 

@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from goalward.envs.core import euclidean
 from goalward.envs.maze import Maze
 from goalward.types import EnvSpec
 
@@ -76,17 +77,13 @@ def reach_spec(
 
     It is reached nearer than `threshold` to it, in m, by Euclidean distance. `shifts`: see `EnvSpec`.
     """
-
-    def distance(achieved: Array, wanted: Array) -> Array:
-        return jnp.linalg.norm(achieved - wanted, axis=-1)
-
     return EnvSpec(
         obs_dim=obs_dim,
         action_dim=int(model.nu) if action_dim is None else action_dim,
         goal_dim=goal.stop - goal.start,
         episode_length=episode_length,
         achieved=lambda obs: obs[..., goal],
-        distance=distance,
+        distance=euclidean,
         threshold=threshold,
         shifts=shifts,
     )
