@@ -221,8 +221,8 @@ def print_diagnosis(diagnosis: Diagnosis, name: str) -> None:
     if measured.episodes:
         console.print(
             f"random actions: {measured.random_success:.1%} of {measured.episodes} episodes reach their goal;\n"
-            f"of their steps {measured.random_time_at_goal:.2%} are at it; {measured.faults} physics faults; "
-            f"{measured.steps_per_second:,.0f} steps/s"
+            f"of their steps {measured.random_time_at_goal:.2%} are at it; {measured.faults} physics faults"
+            + (f"; {measured.steps_per_second:,.0f} steps/s" if measured.steps_per_second > 0 else "")
         )
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from goalward.envs import core
-from goalward.findings import Finding, listed, problem
+from goalward.findings import MOST_NAMED, Finding, listed, problem
 from goalward.types import Trajectory
 
 LEAST_DEVIATION = 1e-5  # of an element of the observation that is not constant
@@ -29,11 +29,10 @@ def finite(env: core.Env, rows: Trajectory) -> list[Finding]:
         t, world, element = np.argwhere(bad)[0].tolist()
         step, elements = int(steps[t, world]), np.flatnonzero(bad.any(axis=(0, 1))).tolist()
         action = rows.action[t - 1, world] if step else None
-        told = f"{name} are not all finite: element {element} is {part[t, world, element]} after {step} steps"
-        told += (
-            " of an episode"
-            if action is None
-            else f" of an episode, behind action {_rounded(np.asarray(action))}"
+        behind = "" if action is None else f", behind action {_rounded(np.asarray(action))}"
+        told = (
+            f"{name} are not all finite: element {element} is {part[t, world, element]} at step {step} of an "
+            f"episode{behind}"
         )
         if len(elements) > 1:
             told += f"; in all, elements {listed([str(i) for i in elements])}"
@@ -45,7 +44,8 @@ def finite(env: core.Env, rows: Trajectory) -> list[Finding]:
 
 
 def _rounded(action: np.ndarray) -> str:
-    return "(" + listed([f"{x:.3g}" for x in action]) + ")"
+    shown = [f"{x:.3g}" for x in action[:MOST_NAMED]]
+    return f"({', '.join(shown)}{', …' if len(action) > MOST_NAMED else ''})"
 
 
 def constants(env: core.Env, rows: Trajectory) -> list[Finding]:

@@ -10,12 +10,12 @@ import pytest
 from faulty import CHOICES, env, seen
 
 from goalward import contract, diagnosis
-from goalward.diagnosis import elements, goals, growth, recording, running
+from goalward.diagnosis import columns, elements, goals, growth, recording, running
 from goalward.envs import core, shapes
 from goalward.envs.mujoco import TASKS, engine, joints
 from goalward.envs.mujoco.task import Physics, Start, Task, reach_spec
 from goalward.findings import NOTE, PROBLEM, WARNING, listed, note
-from goalward.types import Trajectory
+from goalward.types import Sight, Trajectory
 
 
 def found(record, rules=diagnosis.RULES):
@@ -36,8 +36,10 @@ def again(record, *, goal=None, **changes):
     for name in ("random", "held"):
         row = Trajectory(*getattr(record, name)[:5])
         rows[name] = recording._rows(spec, row._replace(goal=goal(row.goal)) if goal else row)
-    reads = recording._reads(spec, record.random.obs, record.ranges.deviation)
-    return record._replace(spec=spec, reads=reads, **rows)
+    reads = recording._reads(spec, record.random.obs)
+    sources = recording._sources(reads, rows["random"].obs, record.random.obs)
+    ranges = columns.ranges(*(row.obs for row in rows.values()))
+    return record._replace(spec=spec, reads=reads, sources=sources, ranges=ranges, **rows)
 
 
 def test_nothing_is_found_where_nothing_is_wrong(sound):
@@ -102,7 +104,7 @@ def test_growth_is_told_from_what_stays_in_bounds(sound, path, grows):
     first = np.zeros((steps, worlds), bool)
     first[0] = True
     rows = sound.random._replace(obs=obs, first=first, terminated=first & False)
-    record = sound._replace(random=rows, held=rows, reads=np.zeros((1, 2), bool))
+    record = sound._replace(random=rows, held=rows, sources=np.zeros((1, 2), bool))
     assert [f.numbers["element"] for f in growth.growth(record)] == [0] * grows
     ended = first & False
     ended[-1] = True
@@ -149,6 +151,30 @@ def test_a_fine_threshold_is_none_on_a_grid(sound):
     record = again(sound, threshold=1e-4)
     assert goals.fine(record)
     assert goals.fine(record._replace(random=on_grid(record.random))) == []
+
+
+def test_what_networks_are_given_is_looked_at_where_it_is_apart():
+    """As of a `GoalEnv`: behind what is observed, rows hold what was achieved, which networks do not see."""
+
+    def extra(state):
+        angle = jnp.stack([jnp.cos(state.turned), jnp.sin(state.turned)])
+        return jnp.concatenate([angle, 1.0 - 2.0 * state.place, 5.0 * state.turned[None]])
+
+    record = seen(env(extra))
+    assert found(record) == [(NOTE, "copies", [4, 5]), (WARNING, "grows", 6)]
+
+    def given(first, last):
+        return again(record, sight=Sight(lambda obs: obs[..., first:last], None, last - first, 2))
+
+    assert found(given(2, 6)) == []
+    assert given(2, 6).sources.tolist() == [[False] * 2, [False] * 2, [True, False], [False, True]]
+    assert found(given(2, 4)) == [(WARNING, "unseen", [0, 1])]
+    assert found(given(4, 7)) == [(WARNING, "grows", 2)]
+    large = record.ranges._replace(deviation=np.array([1e3, 1e3, 0.6, 0.6]), mean=np.zeros(4))
+    assert found(given(2, 6)._replace(ranges=large), [elements.scales]) == [(WARNING, "scales", [2, 3])]
+
+
+# --- actions, episodes, physics, time ---
 
 
 def test_an_idle_element_of_an_action_and_what_it_never_moves_are_told(sound):
@@ -221,7 +247,7 @@ def test_a_number_that_is_none_is_told_with_element_step_and_action():
     problem = only_problem(env(lambda state: jnp.stack([state.last[0], jnp.sqrt(0.8 - state.turned)])))
     numbers = problem.numbers
     assert (problem.severity, problem.rule, numbers["elements"]) == (PROBLEM, "finite", [3])
-    assert "element 3 is nan after" in problem.what
+    assert "element 3 is nan at step " in problem.what
     assert numbers["step"] >= 1
     assert numbers["action"][0] > 0
 
@@ -280,6 +306,16 @@ def numpy_engine(advance):
 def stepped(state, control, turn, start):
     place = np.where((turn == core.START)[:, None], start.place, np.clip(state.place + 0.2 * control, -1, 1))
     return state._replace(place=place.astype(np.float32))
+
+
+def test_actions_are_not_tried_where_no_state_can_be_put_back():
+    built = numpy_engine(stepped)
+    built = built._replace(
+        engine=built.engine._replace(keeps=False, faults=lambda state: jnp.zeros(4, jnp.int32))
+    )
+    record = seen(built, worlds=4, steps=166)
+    assert record.effects is None
+    assert found(record, [running.idle_actions, running.idle_choices]) == []
 
 
 def test_an_engine_that_raises_at_some_step_is_told():

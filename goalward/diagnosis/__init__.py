@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from goalward import contract
-from goalward.diagnosis import elements, goals, growth, running
-from goalward.diagnosis.recording import record
+from goalward.diagnosis import elements, goals, growth, running, sight
+from goalward.diagnosis.recording import MOST_ELEMENTS, record
 from goalward.envs import core, shapes
 from goalward.findings import NOTE, PROBLEM, WARNING, Finding
 
-RULES = (*elements.RULES, *growth.RULES, *goals.RULES, *running.RULES)
+OF_ALL = (*goals.RULES, *running.RULES)
+RULES = (*elements.RULES, *growth.RULES, *sight.RULES, *OF_ALL)  # the first three look at each element
 ORDER = (PROBLEM, WARNING, NOTE)
 # Steps in each world: an episode and a few steps; some hundreds where it is short, not all where it is long.
 LEAST_STEPS, MOST_STEPS = 512, 2048
@@ -39,7 +40,8 @@ def diagnose(env: core.Env, *, worlds: int | None = None, steps: int | None = No
     if examined.held is not None:
         try:
             seen = shapes.call("a step of all worlds", record, shapes.guarded(env), examined, seed)
-            found += [finding for rule in RULES for finding in rule(seen)]
+            rules = RULES if env.spec.obs_dim <= MOST_ELEMENTS else OF_ALL
+            found += [finding for rule in rules for finding in rule(seen)]
         except shapes.BrokenError as error:
             found.append(error.finding)
     return Diagnosis(sorted(found, key=lambda finding: ORDER.index(finding.severity)), examined.findings)

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from goalward.diagnosis.recording import Rows, Seen
+from goalward.diagnosis.columns import follow
+from goalward.diagnosis.recording import Rows, Seen, is_part
 from goalward.findings import Finding, listed, note, warning
 from goalward.promises import LEAST_DEVIATION
 
@@ -17,8 +18,6 @@ HUGE = 1 / 3e-4
 DROWNED = 1 / 500
 MET = 0.95  # share of goals for which another one's element would do: beyond, the element is of no account
 ROUNDED = 0.01  # deviations between neighbouring 32-bit floats: some hundred values are then all that there is
-EQUAL = 1e-5  # what remains, in deviations and beside rounding, of an element that follows from another one
-ROWS_COMPARED = 4096
 # An angle that is wrapped spans a turn, in radians or degrees, to a tenth. It jumps by three quarters of that
 # or more, at times; most of its steps are less than a tenth.
 TURNS = (2 * np.pi, 360.0)
@@ -62,14 +61,14 @@ def rounded(seen: Seen) -> list[Finding]:
 
 def scales(seen: Seen) -> list[Finding]:
     """Elements that are drowned by larger ones, at worst those that goals are about."""
-    if seen.spec.sight is not None:  # networks are given other numbers
+    if seen.spec.sight is not None and not is_part(seen.spec):  # networks are given other numbers
         return []
     square = seen.ranges.square
     length, largest = float(np.sqrt(square.sum())), int(np.argmax(square))
     goal_deviation = _goal_deviation(seen)
     deviation = np.maximum(seen.ranges.deviation, _asked_for(seen, goal_deviation))
     drowned = (deviation > LEAST_DEVIATION) & (deviation < DROWNED * length)
-    wanted = drowned & seen.reads[:, _matter(seen)].any(axis=-1)
+    wanted = drowned & seen.sources[:, _matter(seen)].any(axis=-1)
     found = []
     for which, tell, about in ((wanted, warning, " that goals are about"), (drowned & ~wanted, note, "")):
         elements = np.flatnonzero(which).tolist()
@@ -121,22 +120,15 @@ def _matter(seen: Seen) -> np.ndarray:
 
 def _asked_for(seen: Seen, goal_deviation: np.ndarray) -> np.ndarray:
     """By how much goals ask elements to vary, each of which alone makes an element of the goal, (D,)."""
-    alone = seen.reads & (seen.reads.sum(axis=0) == 1) & (seen.reads.sum(axis=1) == 1)[:, None]
+    sources = seen.sources
+    alone = sources & (sources.sum(axis=0) == 1) & (sources.sum(axis=1) == 1)[:, None]
     return (alone * goal_deviation).max(axis=-1)
 
 
 def copies(seen: Seen) -> list[Finding]:
     """Elements that follow from another one by a factor and an offset."""
-    rows = seen.random.obs.reshape(-1, seen.random.obs.shape[-1])
-    rows = rows[:: max(1, len(rows) // ROWS_COMPARED)].astype(np.float64)
-    deviation = rows.std(axis=0)
-    moving = np.flatnonzero(deviation > LEAST_DEVIATION)
-    normal = (rows[:, moving] - rows[:, moving].mean(axis=0)) / deviation[moving]
-    rounding = np.spacing(np.abs(rows[:, moving]).max(axis=0).astype(np.float32)) / deviation[moving]
-    # The correlation of x and ±x + r, both of deviation 1, is ±(1 − r²/2).
-    remains = np.sqrt(np.maximum(0.0, 2 * (1 - np.abs(normal.T @ normal / len(normal)))))
-    same = np.triu(remains < EQUAL + rounding[:, None] + rounding, 1)
-    of = {int(moving[j]): int(moving[np.argmax(same[:, j])]) for j in np.flatnonzero(same.any(axis=0))}
+    same = np.triu(follow(seen.random.obs, seen.random.obs), 1)
+    of = {j: int(np.argmax(same[:, j])) for j in np.flatnonzero(same.any(axis=0)).tolist()}
     if not of:
         return []
     told = f"elements follow from another one: {listed([f'{named(seen, j)} from {i}' for j, i in of.items()])}"

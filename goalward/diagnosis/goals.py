@@ -49,7 +49,7 @@ def unread(seen: Seen) -> list[Finding]:
 def unmoved(seen: Seen) -> list[Finding]:
     """Elements of what is achieved that no random action changes, where the environment does not say so."""
     varying = np.setdiff1d(np.arange(len(seen.reads)), seen.constant)
-    still = ~_moves(seen.random) & ~_moves(seen.held) & seen.reads[varying].any(axis=0)
+    still = ~moves(seen.random) & ~moves(seen.held) & seen.reads[varying].any(axis=0)
     found = []
     for g in np.flatnonzero(still):
         values, wanted = (part[..., g].astype(np.float64) for part in (seen.random.achieved, seen.random.goal))
@@ -74,7 +74,7 @@ def unmoved(seen: Seen) -> list[Finding]:
     return found
 
 
-def _moves(rows: Rows) -> np.ndarray:
+def moves(rows: Rows) -> np.ndarray:
     """Elements of what is achieved that change within any episode, (G,) bool."""
     return np.any([np.ptp(e.of(rows.achieved), axis=0) > LEAST_DEVIATION for e in episodes(rows)], axis=0)
 
@@ -83,7 +83,7 @@ def far(seen: Seen) -> list[Finding]:
     """Goals that random actions never come near, and those that seem to be of another unit."""
     rows, threshold = seen.random, seen.spec.threshold
     nearest = float(rows.distance.min())
-    if nearest < threshold or not _moves(rows).any():
+    if nearest < threshold or not moves(rows).any():
         return []
     begin, farthest = float(np.median(rows.distance[rows.first])), _farthest(seen)
     told = (

@@ -39,7 +39,7 @@ def hinges(seen: Seen) -> list[Finding]:
 def growth(seen: Seen) -> list[Finding]:
     """Elements that go ever farther from where an episode starts, but for places that goals are in."""
     known = {element for axis in seen.spec.shifts for element in axis} | set(seen.wound_up)
-    known |= set(np.flatnonzero(seen.reads.any(axis=-1)).tolist())
+    known |= set(np.flatnonzero(seen.sources.any(axis=-1)).tolist())
     remedy = (
         f"if an angle, {COSINE}; if a place on open ground, list it in `shifts`; else bound it or leave it out"
     )

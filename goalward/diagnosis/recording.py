@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from goalward import contract, prng, promises
+from goalward.diagnosis.columns import Ranges, follow, ranges
 from goalward.envs import core, shapes
 from goalward.promises import LEAST_DEVIATION
 from goalward.rollout import Unroll, compiled, unroller
@@ -22,10 +23,14 @@ PLACES = 8  # states from which it is tried at most, in each world
 APART = 2  # of these, in actions of `TRIED` steps
 FELT = 1e-3  # deviations of an element of the observation, less than which an action does not change
 MOST_READ = 64  # rows in which what goals are read from is looked for
+MOST_ELEMENTS = 4_096  # of an observation that is looked at one by one
 
 
 class Rows(NamedTuple):
-    """Rows of random actions in NumPy, leaves (T, N, …), with what they achieved."""
+    """Rows of random actions in NumPy, leaves (T, N, …), with what they achieved.
+
+    Where networks are given a part of the observation, `obs` is that part (D); `EnvSpec.obs_dim` are all (R).
+    """
 
     obs: np.ndarray
     action: np.ndarray
@@ -51,25 +56,6 @@ class Episode(NamedTuple):
         return rows[self.start : self.end, self.world]
 
 
-class Ranges(NamedTuple):
-    """Of each element of the observation over all rows, (D,) in 64 bits."""
-
-    low: np.ndarray
-    high: np.ndarray
-    mean: np.ndarray
-    deviation: np.ndarray
-
-    @property
-    def largest(self) -> np.ndarray:
-        """The largest size of each."""
-        return np.maximum(np.abs(self.low), np.abs(self.high))
-
-    @property
-    def square(self) -> np.ndarray:
-        """The mean square of each."""
-        return self.mean**2 + self.deviation**2
-
-
 class Seen(NamedTuple):
     """All that the rules of a diagnosis look at."""
 
@@ -77,11 +63,13 @@ class Seen(NamedTuple):
     constant: tuple[int, ...]  # elements of the observation that random actions may leave as they are
     random: Rows  # actions are held for `contract.HELD` steps
     held: Rows  # each world has one action, held to the end
-    reads: np.ndarray  # (D, G) bool: what is achieved changes with this element of the observation
-    ranges: Ranges  # in random and in held actions
-    # Of actions that are numbers, (A,): the largest change of the next observations, in deviations, between the
-    # levels of an element. Of choices, (A, A + 1): between two of them, and against the observation before.
-    effects: np.ndarray
+    reads: np.ndarray  # (R, G) bool: what is achieved changes with this element of the whole observation
+    sources: np.ndarray  # (D, G) bool: it is, or follows, one that does
+    ranges: Ranges  # of `Rows.obs`, in random and in held actions
+    # Of actions that are numbers, (A,): the largest change of the next observations, in deviations, between
+    # the levels of an element. Of choices, (A, A + 1): between two of them, and against the observation
+    # before. None where no state can be put back.
+    effects: np.ndarray | None
     names: dict[int, str]  # of elements of the observation, where they are known
     wound_up: dict[int, Any]  # elements that change by a turn of a hinge without limits: its name, by how much
     faults: int
@@ -111,17 +99,20 @@ def record(env: core.Env, examined: contract.Examined, seed: int) -> Seen:
         raise shapes.BrokenError(broken)
     begun = contract.begin(looker, look.rows.first.shape[1], seed)
     key = jax.random.fold_in(prng.key(seed), 3)
-    random, held = _rows(env.spec, look.rows), _rows(env.spec, held)
-    ranges = _ranges(random.obs, held.obs)
+    short = jax.tree.map(np.asarray, look.rows)
+    reads = _reads(env.spec, short.obs)
+    random, long = _rows(env.spec, short), _rows(env.spec, held)
+    deviation = np.maximum(ranges(short.obs, np.asarray(held.obs)).deviation, LEAST_DEVIATION)
     names, wound_up = _joints(env, look.middle.state)
     return Seen(
         spec=env.spec,
         constant=env.constant,
         random=random,
-        held=held,
-        reads=_reads(env.spec, random.obs, ranges.deviation),
-        ranges=ranges,
-        effects=_effects(env, begun, np.maximum(ranges.deviation, LEAST_DEVIATION), key),
+        held=long,
+        reads=reads,
+        sources=_sources(reads, random.obs, short.obs),
+        ranges=ranges(random.obs, long.obs),
+        effects=_effects(env, begun, deviation, key) if env.engine is None or env.engine.keeps else None,
         names=names,
         wound_up=wound_up,
         faults=examined.findings.faults,
@@ -129,24 +120,31 @@ def record(env: core.Env, examined: contract.Examined, seed: int) -> Seen:
     )
 
 
+def is_part(spec: EnvSpec) -> bool:
+    """Whether networks are given a part of the observation, as where it also holds what was achieved."""
+    return spec.sight is not None and spec.sight.obs_dim <= spec.obs_dim
+
+
 def _rows(spec: EnvSpec, rows: Trajectory) -> Rows:
-    achieved, goal = spec.achieved(jnp.asarray(rows.obs)), jnp.asarray(rows.goal)
+    obs, goal = jnp.asarray(rows.obs), jnp.asarray(rows.goal)
+    achieved = spec.achieved(obs)
     more = achieved, spec.distance(achieved, goal), spec.success(achieved, goal)
+    if spec.sight is not None and is_part(spec):
+        rows = rows._replace(obs=spec.sight.obs(obs))
     return Rows(*(np.asarray(leaf) for leaf in (*rows, *more)))
 
 
-def _ranges(*parts: np.ndarray) -> Ranges:
-    """Of parts (T, N, D); an element at a time, as all of them in 64 bits are large."""
-    each = []
-    for element in range(parts[0].shape[-1]):
-        x = np.concatenate([part[..., element].ravel() for part in parts]).astype(np.float64)
-        each.append((x.min(), x.max(), x.mean(), x.std()))
-    return Ranges(*np.transpose(each))
+def _sources(reads: np.ndarray, part: np.ndarray, obs: np.ndarray) -> np.ndarray:
+    """Of a part of the observation (…, D), which elements follow one that is read (R, G) for a goal, (D, G)."""
+    if part.shape == obs.shape or len(reads) > MOST_ELEMENTS:
+        return reads[: part.shape[-1]]
+    read = np.flatnonzero(reads.any(axis=-1))
+    return follow(part, obs[..., read]).astype(np.int32) @ reads[read].astype(np.int32) > 0
 
 
 def _joints(env: core.Env, state: Any) -> tuple[dict[int, str], dict[int, Any]]:
     """Names of elements of the observation, and which of them wind up; nothing where there is no model."""
-    if env.task is None:
+    if env.task is None or is_part(env.spec):
         return {}, {}
     from goalward.envs.mujoco import joints
 
@@ -154,10 +152,15 @@ def _joints(env: core.Env, state: Any) -> tuple[dict[int, str], dict[int, Any]]:
     return joints.element_names(env.task, physics), joints.wound_up(env.task, physics)
 
 
-def _reads(spec: EnvSpec, obs: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """Which elements of the observation change what is achieved, where they are changed alone, (D, G) bool."""
+def _reads(spec: EnvSpec, obs: np.ndarray) -> np.ndarray:
+    """Which elements of the observation change what is achieved, where they are changed alone, (R, G) bool.
+
+    Of an observation that is too long to look at, all.
+    """
+    if spec.obs_dim > MOST_ELEMENTS:
+        return np.ones((spec.obs_dim, spec.goal_dim), bool)
     rows = jnp.asarray(obs.reshape(-1, obs.shape[-1])[:: max(1, obs[..., 0].size // MOST_READ)])
-    step = jnp.asarray(np.maximum(deviation, 1.0), rows.dtype)
+    step = jnp.asarray(np.maximum(np.abs(rows).max(axis=0), 1.0), rows.dtype)  # felt beside any rounding
 
     @jax.jit
     def changes(rows: Array, step: Array) -> Array:

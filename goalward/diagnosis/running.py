@@ -15,7 +15,7 @@ RUN = 1_000_000  # steps
 
 def idle_actions(seen: Seen) -> list[Finding]:
     """Elements of an action that change nothing."""
-    if seen.spec.discrete:
+    if seen.spec.discrete or seen.effects is None:
         return []
     idle = np.flatnonzero(seen.effects < FELT)
     if len(idle) == 0:
@@ -30,7 +30,7 @@ def idle_actions(seen: Seen) -> list[Finding]:
 
 def idle_choices(seen: Seen) -> list[Finding]:
     """Choices that lead to the same as others, and one that does nothing, as many environments have."""
-    if not seen.spec.discrete:
+    if not seen.spec.discrete or seen.effects is None:
         return []
     equal, still = seen.effects[:, :-1] < FELT, seen.effects[:, -1] < FELT
     rare = still & _changing_choices(seen)  # they have a use elsewhere than where they were tried
