@@ -1,10 +1,12 @@
 """Run all worlds over time: one compiled scan, or a loop around an engine that lives outside of JAX."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray
 
 from goalward.envs import core
@@ -127,22 +129,31 @@ def _host_loop(
         record = jax.eval_shape(lambda: decide(context, worlds, pending, one_of(inputs, jnp.int32(0)))[2])
         return jax.tree.map(lambda leaf: jnp.zeros((steps, *leaf.shape), leaf.dtype), record)
 
-    def take(
-        context: Any, worlds: core.Worlds, pending: Any, inputs: Any, records: Any, t: Array
-    ) -> tuple[core.Order, Any, Any]:
-        order, pending, record = decide(context, worlds, pending, one_of(inputs, t))
-        return order, pending, jax.tree.map(lambda all, new: all.at[t].set(new), records, record)
+    @lru_cache
+    def taker(structure: Any) -> Callable[..., tuple[core.Order, Any, Any]]:
+        """A step for contexts of one structure, given as leaves: taken apart once a loop, not each step."""
+
+        def take(
+            leaves: list[Any], worlds: core.Worlds, pending: Any, inputs: Any, records: Any, t: Array
+        ) -> tuple[core.Order, Any, Any]:
+            context = jax.tree.unflatten(structure, leaves)
+            order, pending, record = decide(context, worlds, pending, one_of(inputs, t))
+            return order, pending, jax.tree.map(lambda all, new: all.at[t].set(new), records, record)
+
+        return jax.jit(take, donate_argnums=(2, 4))
 
     def settle_all_but_state(worlds: core.Worlds, order: core.Order, state: Any) -> core.Worlds:
         return settle(worlds, order, state)._replace(state=())
 
-    take, settle_rest = jax.jit(take, donate_argnums=(2, 4)), jax.jit(settle_all_but_state)
+    settle_rest = jax.jit(settle_all_but_state)
 
     def loop(context: Any, worlds: core.Worlds, pending: Any, inputs: Any) -> tuple[core.Worlds, Any, Any]:
         records = records_for(context, worlds, pending, inputs)
         pending = jax.tree.map(jnp.copy, pending)  # each step uses up the last one's, but not the caller's
+        leaves, structure = jax.tree.flatten(context)
+        take = taker(structure)
         for t in range(jax.tree.leaves(inputs)[0].shape[0]):
-            order, pending, records = take(context, worlds, pending, inputs, records, jnp.int32(t))
+            order, pending, records = take(leaves, worlds, pending, inputs, records, np.int32(t))
             state = core.simulate(env, worlds.state, order)
             worlds = settle_rest(worlds, order, state)._replace(state=state)  # it stays in the engine's memory
         worlds = core.complete(env, worlds)
