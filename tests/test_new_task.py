@@ -104,14 +104,41 @@ def test_goals_are_reached_by_some_posture_and_starts_are_near_the_keyframe(new_
     ("robot", "goal", "words"),
     [
         ("ant.xml", "body:torso.xy", ("--terminate-when", "body:torso.z<0.3")),
-        ("hopper.xml", "body:torso.x", ()),
+        ("half_cheetah.xml", "body:torso", ()),  # which moves along x alone
         ("reacher.xml", "body:fingertip.xy", ()),
     ],
 )
 def test_robots_of_gymnasium_get_tasks(new_task, tmp_path, robot, goal, words):
     (tmp_path / robot).write_text((ASSETS / robot).read_text())
     env = envs.make(new_task(goal, *words, robot=robot), {"episode_length": 10})
+    assert env.spec.goal_dim == (1 if robot == "half_cheetah.xml" else 2)
     assert contract.check(env._replace(constant=tuple(range(env.spec.obs_dim))), worlds=4).problems == []
+
+
+def test_a_goal_along_a_way_that_does_not_exist_is_told(new_task, tmp_path):
+    (tmp_path / "half_cheetah.xml").write_text((ASSETS / "half_cheetah.xml").read_text())
+    (tmp_path / "ant.xml").write_text((ASSETS / "ant.xml").read_text())
+    assert "may be of these: .x\n" in new_task("body:torso.xy", robot="half_cheetah.xml", code=2)
+    assert "may be of these: .x or .y or .xy" in new_task("body:torso.xz", robot="ant.xml", code=2)
+
+
+def test_a_robot_may_be_of_several_files_and_of_meshes(new_task, tmp_path):
+    corners = ("0 0 0", ".1 0 0", "0 .1 0", "0 0 .1")
+    faces = ("1 3 2", "1 2 4", "2 3 4", "3 1 4")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "tip.obj").write_text(
+        "\n".join([*(f"v {corner}" for corner in corners), *(f"f {face}" for face in faces)])
+    )
+    (tmp_path / "parts" / "meshes.xml").write_text(
+        '<mujoco><asset><mesh name="tip" file="parts/tip.obj"/></asset></mujoco>'
+    )
+    whole = ARM.replace("<worldbody>", '<include file="parts/meshes.xml"/><worldbody>', 1)
+    whole = whole.replace('<geom size=".03"/>', '<geom type="mesh" mesh="tip"/>')
+    (tmp_path / "meshed.xml").write_text(whole)
+    env = envs.make(new_task("site:tip", robot="meshed.xml"), {"episode_length": 10})
+    assert env.task is not None
+    assert env.task.model.nmesh == 1
+    assert contract.check(env._replace(constant=(6, 11)), worlds=4).problems == []
 
 
 def test_an_end_of_episodes_is_the_one_that_was_said(new_task, tmp_path):

@@ -2,13 +2,16 @@
 
 import numpy as np
 
-from goalward.contract import HELD
 from goalward.diagnosis.elements import named
 from goalward.diagnosis.recording import Rows, Seen, episodes
-from goalward.findings import Finding, note, warning
+from goalward.findings import Finding, listed, note, warning
 
 TURN = 2 * np.pi  # beyond which an angle has gone around, and what is large in any unit
 COSINE = "observe its cosine and its sine in its place, or give the joint limits"
+REMEDY = (
+    f"if an angle, {COSINE}; if a place on open ground, list it in `shifts`; if a body falls, put ground "
+    "beneath it; else bound it or leave it out"
+)
 # Squared displacement since the start, its mean over the last quarter of an episode to that over the second:
 # 1 for what stays in bounds, 7/3 of a random walk (the mean times are 7/8 and 3/8), 5.3 at a constant speed.
 GROWS = 1.6  # between 1 and 7/3, in ratios
@@ -40,23 +43,24 @@ def growth(seen: Seen) -> list[Finding]:
     """Elements that go ever farther from where an episode starts, but for places that goals are in."""
     known = {element for axis in seen.spec.shifts for element in axis} | set(seen.wound_up)
     known |= set(np.flatnonzero(seen.sources.any(axis=-1)).tolist())
-    remedy = (
-        f"if an angle, {COSINE}; if a place on open ground, list it in `shifts`; else bound it or leave it out"
-    )
-    found = {}
-    for actions, rows in ((f"held for {HELD} steps each", seen.random), ("held to the end", seen.held)):
+    found: dict[int, tuple[float, float]] = {}
+    for rows in (seen.random, seen.held):
         second, last = _displacements(rows)
-        grown = np.flatnonzero((last > TURN**2) & (last > GROWS * second))
-        for element in sorted(set(grown.tolist()) - known - set(found)):
-            before, after = float(np.sqrt(second[element])), float(np.sqrt(last[element]))
-            told = (
-                f"element {named(seen, element)} of the observation grows without bound: with random actions, "
-                f"{actions}, it is {before:.3g} from its start in the second quarter of episodes, and "
-                f"{after:.3g} in the last one"
-            )
-            numbers = {"element": element, "actions": actions, "second_quarter": before, "last_quarter": after}
-            found[element] = warning("grows", told, remedy, **numbers)
-    return list(found.values())
+        grown = np.flatnonzero((last > TURN**2) & (last > GROWS * second)).tolist()
+        for element in set(grown) - known - set(found):
+            found[element] = float(np.sqrt(second[element])), float(np.sqrt(last[element]))
+    if not found:
+        return []
+    # The farthest first: what falls without end goes farther than its joints turn faster by it.
+    elements = sorted(found, key=lambda element: -found[element][1])
+    second, last = zip(*(found[element] for element in elements), strict=True)
+    each = [f"{named(seen, e)} by {s:.3g} and {n:.3g}" for e, s, n in zip(elements, second, last, strict=True)]
+    told = (
+        "elements of the observation grow without bound under random actions; in the second and in the last "
+        f"quarter of episodes they differ from their start: {listed(each)}"
+    )
+    numbers = {"elements": elements, "second_quarter": second, "last_quarter": last}
+    return [warning("grows", told, REMEDY, **numbers)]
 
 
 def _displacements(rows: Rows) -> tuple[np.ndarray, np.ndarray]:

@@ -130,8 +130,10 @@ def _in_place(path: Path, model: mujoco.MjModel, kind: str, name: str, axes: lis
     body = index if kind == "body" else int(model.site_bodyid[index])
     if _is_still(model, body):
         raise UserError(f"{path}: {what} never moves: no joint is between it and the world; name another goal")
-    if _roams(model, body):
-        axes = axes or [0, 1]
+    ways = _ways(model, body)
+    if ways:
+        axes = axes or ways
+        _check_ways(path, what, axes, ways)
         middle = getattr(at_start(model), kind)(index).xpos
         return _on_ground(model, what, read(model, kind, name, axes), axes, middle)
     covered = places(model, lambda data: getattr(data, kind)(index).xpos)
@@ -157,16 +159,12 @@ def _at_joint(path: Path, joint: Joint, part: Part) -> Aim:
 
 def _on_ground(model: mujoco.MjModel, what: str, part: Part, axes: list[int], middle: np.ndarray) -> Aim:
     """Of what can walk away: goals lie around the start, whose place is `middle` (3,)."""
-    if 2 in axes:
-        raise UserError(
-            f"a goal of {what}, which can move freely, may be of x and y: write it with .x, .y or .xy"
-        )
     far = _rounded(ROAM * _size(model))
     draw = f"jax.random.uniform(key, ({len(axes)},), minval=-{far:g}, maxval={far:g})"
     around = [round(float(middle[axis]), 3) for axis in axes]
     if any(around):
         draw = f"jnp.array({around}) + {draw}"
-    return Aim(what, part, draw, _in_space(axes), _rounded(SHARE * 2 * far), "m")
+    return Aim(what, part, draw, _in_space(axes), _rounded(SHARE * len(axes) * far), "m")
 
 
 def _size(model: mujoco.MjModel) -> float:
@@ -191,13 +189,25 @@ def _is_still(model: mujoco.MjModel, body: int) -> bool:
     return int(model.body_weldid[body]) == 0
 
 
-def _roams(model: mujoco.MjModel, body: int) -> bool:
-    """Whether a body can go anywhere: by a free joint, or by slides without limits."""
-    root = int(model.body_rootid[body])
-    return any(
-        joint.body == root and (joint.kind == FREE or (joint.kind == SLIDE and joint.limits is None))
-        for joint in joints(model)
-    )
+def _ways(model: mujoco.MjModel, body: int) -> list[int]:
+    """Axes of the ground along which a body can go anywhere: by a free joint, or by slides without limits."""
+    root, directions = int(model.body_rootid[body]), at_start(model).xaxis
+    ways = set()
+    for number, joint in enumerate(joints(model)):
+        if joint.body == root and joint.kind == FREE:
+            ways |= {0, 1}
+        elif joint.body == root and joint.kind == SLIDE and joint.limits is None:
+            ways |= {axis for axis in (0, 1) if abs(directions[number][axis]) > STILL}
+    return sorted(ways)
+
+
+def _check_ways(path: Path, what: str, axes: list[int], ways: list[int]) -> None:
+    """Raise `UserError` for a goal of what can move freely along some axes, if it is of others."""
+    if set(axes) <= set(ways):
+        return
+    free = " and ".join(AXES[axis] for axis in ways)
+    either = " or ".join(f".{name}" for name in ([AXES[axis] for axis in ways] + ["xy"] * (len(ways) > 1)))
+    raise UserError(f"{path}: a goal of {what}, which can move freely along {free}, may be of these: {either}")
 
 
 def _in_space(axes: list[int]) -> str:
