@@ -129,6 +129,13 @@ def test_agents_and_actions_must_fit():
             agents.make(TrainConfig("x", agent=config, network=NETWORK), spec(discrete))
 
 
+@pytest.mark.parametrize(("choices", "expected"), [(2, 0.4256), (5, 0.9882), (6, 1.1), (20, 1.1)])
+def test_the_entropy_is_held_to_what_so_many_choices_can_have(choices, expected):
+    sizes = spec(discrete=True)._replace(action_dim=choices)
+    agent = agents.make(TrainConfig("x", agent=DiscreteCRLConfig(), network=NETWORK), sizes)
+    assert agent.target_entropy == pytest.approx(expected, abs=1e-4)
+
+
 @pytest.mark.parametrize("target", [0.7, 3.0])
 def test_an_entropy_that_no_policy_has_is_refused(target):
     with pytest.raises(UserError, match=f"target_entropy is {target}; with 2 choices .* less than .* 0.693"):

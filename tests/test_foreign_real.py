@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.system, pytest.mark.filterwarnings("ignore")]  # packa
 PLACES = {
     "exclude_current_positions_from_observation": False
 }  # of Gymnasium's robots, which hide where they are
-CHOOSES = {"name": "discrete_crl", "target_entropy": 0.3}
+CHOOSES = {"name": "discrete_crl"}
 PUT_BACK = "a state that is taken out and put back does not go on in the same way"
 
 

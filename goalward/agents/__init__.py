@@ -70,9 +70,10 @@ def _check_actions(config: TrainConfig, spec: EnvSpec) -> None:
             f"agent is {agent_name(config.agent)}, but an action in {config.env} is {actions}; "
             f"use --agent {' or '.join(fitting)}"
         )
-    if isinstance(config.agent, DiscreteCRLConfig) and config.agent.target_entropy >= math.log(spec.action_dim):
+    target = config.agent.target_entropy if isinstance(config.agent, DiscreteCRLConfig) else None
+    if target is not None and target >= math.log(spec.action_dim):
         raise UserError(
-            f"target_entropy is {config.agent.target_entropy}; with {spec.action_dim} choices it must be less "
+            f"target_entropy is {target}; with {spec.action_dim} choices it must be less "
             f"than their logarithm, {math.log(spec.action_dim):.3f}"
         )
 

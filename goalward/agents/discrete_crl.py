@@ -3,6 +3,7 @@
 The policy is π(a | s, g) = softmax_a(f(s, a, g) / T), where T is learned so that its entropy is as told.
 """
 
+import math
 from dataclasses import dataclass
 from functools import reduce
 from typing import NamedTuple
@@ -29,6 +30,8 @@ from goalward.replay import HORIZONS, Relabel
 from goalward.trunks import Architecture
 from goalward.types import Batch, EnvSpec, Metrics
 
+ENTROPY, SHARE = 1.1, 0.614  # 1.1 nats are this share of log 6
+
 
 class Params(NamedTuple):
     """All that is learned, and the gradients of it."""
@@ -50,6 +53,12 @@ class DiscreteCRL:
         """Goals that the episode reached later, of some samples of each episode."""
         horizon = HORIZONS[self.config.horizon](self.config.discount)
         return Relabel(horizon, per_episode=self.config.samples_per_episode)
+
+    @property
+    def target_entropy(self) -> float:
+        """In nats; by default the original's of six choices, and the same share of the most that fewer have."""
+        told = self.config.target_entropy
+        return min(ENTROPY, SHARE * math.log(self.spec.action_dim)) if told is None else told
 
     @property
     def chunk(self) -> int:
@@ -107,7 +116,7 @@ class DiscreteCRL:
         critics = tuple(grad for _, grad in looks)
         scores = _together([scores for (_, (_, scores)), _ in looks])
         entropy = mean_entropy(scores / jnp.exp(params.log_temperature))
-        slope = jax.grad(temperature_loss)(params.log_temperature, entropy, self.config.target_entropy)
+        slope = jax.grad(temperature_loss)(params.log_temperature, entropy, self.target_entropy)
         metrics |= {
             "critic_grad_norm": optax.tree.norm(critics),
             "entropy": entropy,

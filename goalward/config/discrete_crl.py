@@ -35,8 +35,9 @@ class DiscreteCRLConfig(AgentConfig):
     samples_per_episode: int = 1
     """Samples of a batch that come from one episode of one world: each is then told apart from others of its
     own episode too, not only from those of other worlds."""
-    target_entropy: float = 1.1
-    """Mean entropy, in nats, that the temperature T holds the policy softmax(f / T) to."""
+    target_entropy: float | None = None
+    """Mean entropy, in nats, that the temperature T holds the policy softmax(f / T) to; by default 1.1, or
+    0.614 of the largest there is where choices are fewer than six."""
     evaluation: Literal["sample", "greedy"] = "sample"
     """Evaluations, and policies that are loaded, draw from softmax(f / T), or take the best choice."""
     critic_lr: float = 3e-4
