@@ -28,7 +28,7 @@ bench: .venv/installed-dev  ## speed against the machine's limit and the textboo
 	$(BIN)/python -m benchmarks.physics
 
 # Studies whose reports are pages of docs/results, and those that look at the runs of one of them.
-TRAINED := depth depth_point_u4 stitching objectives censoring what_depth_does
+TRAINED := depth depth_point_u4 stitching objectives censoring what_depth_does successors_depth
 LOOKS := q_map embedding block_norms
 
 docs: .venv/installed-dev  ## the pages of docs/results, from the sweeps in runs/
