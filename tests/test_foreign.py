@@ -12,7 +12,7 @@ import pytest
 import toy
 from gymnasium import spaces
 
-from goalward import contract, envs, export, prng, rollout, train
+from goalward import contract, envs, prng, recorded, rollout, train
 from goalward.envs import core, gym
 from goalward.errors import MachineError, UserError
 from goalward.foreign import film, layout, making, probe, snapshot
@@ -389,7 +389,7 @@ def test_a_run_whose_states_cannot_be_kept_goes_on_with_new_episodes(tmp_path, m
 
 
 def test_episodes_are_recorded_as_data_without_physics(whole):
-    rows = export.episodes(whole, 2)
+    rows = recorded.episodes(whole, 2)
     assert rows.last.sum() == 2
     assert rows.obs.shape[1] == envs.make(settings().env, settings(noise=0.1).env_settings).spec.obs_dim
     assert rows.qpos is None

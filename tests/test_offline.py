@@ -12,7 +12,7 @@ import pytest
 import toy
 from test_data import trajectories
 
-from goalward import checkpoint, data, envs, export, offline, plan, policy, replay, returns, runs, train
+from goalward import checkpoint, data, envs, offline, plan, policy, recorded, replay, returns, runs, train
 from goalward.config import TrainConfig, check_together, from_dict, preset_for
 from goalward.config.dataset import COLLECTION
 from goalward.errors import DivergedError, UserError
@@ -103,7 +103,7 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def file(source, tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "toy.npz"
-    data.write(path, export.replay(source), export.about(source))
+    data.write(path, recorded.replay(source), recorded.about(source))
     return path
 
 
@@ -207,7 +207,7 @@ def test_every_agent_that_gives_numbers_learns_from_a_dataset(agent, file, tmp_p
 @pytest.mark.slow
 def test_an_agent_of_choices_learns_from_a_dataset(tmp_path):
     env = envs.make("boxes_3x3_2")
-    rows = export.recorder(env, lambda *_: jnp.tile(jnp.eye(env.spec.action_dim)[:1], (3, 1)))(
+    rows = recorded.recorder(env, lambda *_: jnp.tile(jnp.eye(env.spec.action_dim)[:1], (3, 1)))(
         None, jax.random.split(jax.random.key(0), 3), jax.random.split(jax.random.key(1), 6)
     )
     data.write(tmp_path / "x.npz", rows, {})
@@ -280,11 +280,11 @@ def test_a_plan_knows_that_nothing_is_collected(file):
 
 def test_fresh_episodes_are_whole_and_depend_on_the_seed_alone(source):
     length = toy.SETTINGS["env_settings"]["episode_length"]
-    rows = export.episodes(source, 3)
+    rows = recorded.episodes(source, 3)
     assert np.diff(np.flatnonzero(rows.last), prepend=-1).tolist() == [length + 1] * 3
-    for name, one, other in zip(data.Rows._fields, rows, export.episodes(source, 3), strict=True):
+    for name, one, other in zip(data.Rows._fields, rows, recorded.episodes(source, 3), strict=True):
         np.testing.assert_array_equal(one, other, err_msg=name)
-    assert np.any(export.episodes(source, 3, seed=1).obs != rows.obs)
+    assert np.any(recorded.episodes(source, 3, seed=1).obs != rows.obs)
     env, (experiment, run) = envs.make("point_u_maze", toy.SETTINGS["env_settings"]), policy.load_run(source)
     moves = np.flatnonzero(~rows.last)
     acts = experiment.agent.exploit(run.agent, *map(jnp.asarray, (rows.obs, rows.goal)), jax.random.key(0))
@@ -296,7 +296,7 @@ def test_fresh_episodes_are_whole_and_depend_on_the_seed_alone(source):
 
 
 def test_exploring_episodes_have_noise_and_the_goals_of_training(source):
-    rows, plain = (export.episodes(source, 3, explore=explore) for explore in (True, False))
+    rows, plain = (recorded.episodes(source, 3, explore=explore) for explore in (True, False))
     np.testing.assert_array_equal(rows.obs[0], plain.obs[0])
     assert np.any(rows.action[0] != plain.action[0])
     goals = rows.goal.reshape(3, 21, 2)
@@ -306,7 +306,7 @@ def test_exploring_episodes_have_noise_and_the_goals_of_training(source):
 
 def test_recorded_positions_and_velocities_are_the_engines():
     env = envs.make("reacher", {"episode_length": 4})
-    rows = export.recorder(env, lambda agent, obs, goal, one: jnp.full((2, env.spec.action_dim), 0.5))(
+    rows = recorded.recorder(env, lambda agent, obs, goal, one: jnp.full((2, env.spec.action_dim), 0.5))(
         None, jax.random.split(jax.random.key(0), 2), jax.random.split(jax.random.key(1), 5)
     )
     model = env.task.model
@@ -321,13 +321,13 @@ def test_recorded_positions_and_velocities_are_the_engines():
 def test_an_episode_that_ends_early_ends_as_a_failure():
     env = envs.make("point_u_maze", {"episode_length": 6})
     falls = env._replace(terminated=lambda state: jnp.ones((), bool))
-    rows = export.recorder(falls, lambda agent, obs, goal, one: jnp.zeros((3, 2)))(
+    rows = recorded.recorder(falls, lambda agent, obs, goal, one: jnp.zeros((3, 2)))(
         None, jax.random.split(jax.random.key(0), 3), jax.random.split(jax.random.key(1), 7)
     )
     assert rows.last.tolist() == rows.failed.tolist() == [False, True] * 3
 
 
 def test_about_says_where_rows_are_from(source):
-    told = export.about(source, **{"from": "replay"})
+    told = recorded.about(source, **{"from": "replay"})
     assert json.loads(json.dumps(told)) == told
     assert (told["env"], told["agent"], told["from"]) == ("point_u_maze", "crl", "replay")

@@ -4,6 +4,9 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from jaxtyping import Array
+
+from goalward import prng
 from goalward.agents.chrono import Chrono
 from goalward.agents.core import Agent, architectures
 from goalward.agents.crl import CRL
@@ -98,6 +101,17 @@ def _seen(spec: EnvSpec) -> EnvSpec:
 def _no_distance(achieved: Any, goal: Any) -> Any:
     del achieved, goal
     raise UserError("this agent compares goals, and cannot where networks are given something else for them")
+
+
+def decide(agent: Agent, state: Any, obs: Array, goal: Array) -> Array:
+    """What an evaluated policy's actions are made of, without chance: (N, H·A), or logits of choices (N, A)."""
+    if isinstance(agent, Pair):
+        return decide(agent.learner, state.learner, obs, goal)
+    if isinstance(agent, Seeing):
+        return decide(agent.agent, state, *agent.seen(obs, goal))
+    if isinstance(agent, DiscreteCRL):
+        return agent.logits(state, obs, goal)
+    return agent.exploit(state, obs, goal, prng.key(0))  # which draws nothing
 
 
 def halves(config: TrainConfig) -> list[TrainConfig]:

@@ -76,8 +76,11 @@ class DiscreteCRL:
 
     def act(self, state: State, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         """Draw choices, one-hot."""
-        logits = self.scores(state.params.critics, obs, goal) / jnp.exp(state.params.log_temperature)
-        return self._one_hot(jax.random.categorical(key, logits))
+        return self._one_hot(jax.random.categorical(key, self.logits(state, obs, goal)))
+
+    def logits(self, state: State, obs: Array, goal: Array) -> Array:
+        """Give f / T of all choices, (N, A), of which the policy is the softmax."""
+        return self.scores(state.params.critics, obs, goal) / jnp.exp(state.params.log_temperature)
 
     def exploit(self, state: State, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         """Draw choices, or take the best, as `evaluation` says."""

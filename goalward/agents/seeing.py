@@ -35,19 +35,19 @@ class Seeing:
 
     def act(self, state: AgentState, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         """Explore."""
-        return self.agent.act(state, *self._seen(obs, goal), key)
+        return self.agent.act(state, *self.seen(obs, goal), key)
 
     def exploit(self, state: AgentState, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         """Act as in evaluations."""
-        return self.agent.exploit(state, *self._seen(obs, goal), key)
+        return self.agent.exploit(state, *self.seen(obs, goal), key)
 
     def embed(self, state: AgentState, obs: Array, goal: Array) -> Array:
         """Give φ(s, π(s, g))."""
-        return self.agent.embed(state, *self._seen(obs, goal))
+        return self.agent.embed(state, *self.seen(obs, goal))
 
     def value(self, state: AgentState, obs: Array, goal: Array) -> Array:
         """Say how near the goal is."""
-        return self.agent.value(state, *self._seen(obs, goal))
+        return self.agent.value(state, *self.seen(obs, goal))
 
     def update(self, state: AgentState, batch: Batch, key: PRNGKeyArray) -> tuple[AgentState, Metrics]:
         """Take one step of the agent."""
@@ -57,11 +57,12 @@ class Seeing:
         """Look at the agent's networks."""
         return self.agent.block_norms(state, self._batch(batch), key)
 
-    def _seen(self, obs: Array, goal: Array) -> tuple[Array, Array]:
+    def seen(self, obs: Array, goal: Array) -> tuple[Array, Array]:
+        """What the networks are given."""
         return self.sight.obs(obs), self.sight.see_goal(goal)
 
     def _batch(self, batch: Batch) -> Batch:
-        obs, goal = self._seen(batch.obs, batch.goal)
+        obs, goal = self.seen(batch.obs, batch.goal)
         if batch.next is not None:
             batch = batch._replace(next=batch.next._replace(obs=self.sight.obs(batch.next.obs)))
         return batch._replace(obs=obs, goal=goal, commanded=self.sight.see_goal(batch.commanded))

@@ -42,16 +42,16 @@ def run(args: Args) -> None:
             raise UserError(
                 f"{name} is {given}, but a replay is written as it is; add --episodes, or leave it out"
             )
-    from goalward import data, envs, export, minari_data, runs
+    from goalward import data, envs, minari_data, recorded, runs
 
     if args.out is not None:
         data.check_new(args.out, force=args.force)
     if args.episodes is None:
-        rows, what = export.replay(args.run, best=args.best), {"from": "replay"}
+        rows, what = recorded.replay(args.run, best=args.best), {"from": "replay"}
     else:
-        rows = export.episodes(args.run, args.episodes, explore=args.explore, best=args.best, seed=args.seed)
+        rows = recorded.episodes(args.run, args.episodes, explore=args.explore, best=args.best, seed=args.seed)
         what = {"from": "exploration" if args.explore else "evaluated policy"}
-    about = export.about(args.run, **what)
+    about = recorded.about(args.run, **what)
     if args.minari is not None:
         config = runs.load_config(args.run)
         spec = envs.make(config.env, config.env_settings).spec
