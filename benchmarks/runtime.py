@@ -1,7 +1,8 @@
 """Time to act without JAX, for one observation: `python -m benchmarks.runtime [--depths 4 16 64] [--json]`.
 
-For each depth, in turns: what `goalward export` writes, run by NumPy (`goalward.runtime`) and by ONNX Runtime on
-one thread; and the same policy compiled by JAX. Products of matrices alone are the limit: NumPy's, of the same sizes.
+For each depth, in turns: what `goalward export` writes, run by NumPy (`goalward.runtime`) and by ONNX Runtime
+on one thread; and the same policy compiled by JAX. Products of matrices alone are the limit: NumPy's, of the
+same sizes.
 """
 
 import json

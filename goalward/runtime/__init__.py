@@ -99,7 +99,8 @@ def _manifest(path: Path) -> dict[str, Any]:
         values = files.read_json(path)
     except FileNotFoundError:
         raise UserError(
-            f"{path.parent} is no exported policy: it has no {path.name}; make one by `goalward export RUN --out DIR`"
+            f"{path.parent} is no exported policy: it has no {path.name}; `goalward export RUN --out DIR` "
+            "makes one"
         ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
