@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from goalward.envs import core
+from goalward.errors import UserError
 from goalward.rollout import Act, nothing_pending, starter, unroller
 from goalward.types import EnvSpec
 
@@ -89,8 +90,13 @@ class Evaluation(NamedTuple):
 
 
 def summarise(episodes: Episodes, episode_length: int) -> Evaluation:
-    """Turn a table of episodes into means."""
+    """Turn a table of episodes into means. Raises `UserError` where a distance is no number."""
     host: Any = jax.tree.map(np.asarray, episodes)
+    if not np.isfinite(host.final_distance).all():
+        raise UserError(
+            "episodes end at a distance to their goal that is no finite number, so the environment gives such "
+            "numbers; `goalward check-env ENV` says where"
+        )
     goals, index = np.unique(host.goal, axis=0, return_inverse=True)
     few = goals if len(goals) <= MOST_GOALS else goals[:0]
     by_goal = [

@@ -34,12 +34,20 @@ def replay(directory: Path, *, best: bool = False) -> Rows:
     return offline.of_run(directory, best=best)[0]
 
 
-def episodes(directory: Path, number: int, *, explore: bool = False, best: bool = False, seed: int = 0) -> Rows:
+def episodes(
+    directory: Path,
+    number: int,
+    *,
+    explore: bool = False,
+    best: bool = False,
+    seed: int = 0,
+    env_file: Path | None = None,
+) -> Rows:
     """Fresh episodes of a run's policy in the environment that it was trained on.
 
     It acts as in evaluations, one goal an episode; to `explore`, as in training, where goals may change too.
     """
-    experiment, run = policy.load_run(directory, best=best)
+    experiment, run = policy.load_run(directory, best=best, env_file=env_file)
     spec, config = experiment.env.spec, experiment.config
     check_number("episodes", number, 1, most_episodes(spec))
     check_number("seed", seed, *SEEDS)

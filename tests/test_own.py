@@ -172,6 +172,7 @@ def test_arguments_are_settings(file, settings, told):
             "obs_dim is 2, but there are 1",
         ),
         ("Dot(start), goal", "Dot(start), goal[:1]", "goal_dim is 2, but there are 1"),
+        ("threshold=0.2", "threshold=-0.2", "threshold is -0.2; .* must be above 0"),
         (
             "lambda obs: obs,",
             "lambda obs: obs[..., :1],",
@@ -279,6 +280,23 @@ def test_a_run_finds_its_file_from_anywhere(command, project):
     assert json.loads(told)["episodes"] == 4
     config = json.loads((project / "run" / "config.json").read_text())
     assert config["env"] == f"{project / 'mine.py'}:make"
+
+
+def test_what_a_world_in_jax_has_not_is_told(command):
+    code, told = command("render", "project/run")
+    assert (code, "has no picture" in told) == (2, True)
+    code, told = command("plan", "project/mine.py", "--env-file", "project/mine.py")
+    assert (code, "name project/mine.py as the environment" in told) == (2, True)
+    code, told = command("check-env", "project/run")
+    assert (code, "is a run directory" in told) == (2, True)
+
+
+def test_a_file_that_is_elsewhere_is_named_with_or_without_its_function(command):
+    for name in ("project/mine.py", "project/mine.py:make"):
+        words = ("dataset", "project/run", "--episodes", 1, "--out", "x.npz", "--force", "--env-file", name)
+        assert command(*words)[0] == 0
+    code, told = command("eval", "project/run", "--env-file", "project/mine.py:other")
+    assert (code, "project/mine.py:other" in told) == (2, True)
 
 
 def test_a_run_goes_on_with_the_file_that_it_had_and_no_other(command, project, tmp_path):

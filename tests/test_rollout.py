@@ -7,6 +7,7 @@ import pytest
 
 from goalward import envs
 from goalward.envs import core
+from goalward.errors import UserError
 from goalward.evaluate import Episodes, episode_runner, summarise
 from goalward.rollout import collector, starter
 from goalward.types import EnvSpec
@@ -112,6 +113,8 @@ def test_summary_by_hand():
     summary = summarise(episodes, episode_length=10)
     assert (summary.success_rate, summary.final_success, summary.episodes) == (0.75, 0.25, 4)
     assert (summary.time_at_goal, summary.time_at_goal_fraction, summary.final_distance) == (4.75, 0.475, 1.5)
+    with pytest.raises(UserError, match=r"no finite number.*check-env"):
+        summarise(episodes._replace(final_distance=jnp.array([4.0, jnp.nan, 2.0, 0.0])), episode_length=10)
     near = {
         "success_rate": 2 / 3,
         "final_success": 0.0,

@@ -27,6 +27,8 @@ class Args:
     """Seed of starts, goals and noise of fresh episodes."""
     best: bool = False
     """Take the best checkpoint, not the latest."""
+    env_file: Path | None = None
+    """File of the run's environment, a person's own: where it is, if it was not named before."""
     force: bool = False
     """Replace a file of --out's name that is there already."""
     json: bool = False
@@ -49,11 +51,18 @@ def run(args: Args) -> None:
     if args.episodes is None:
         rows, what = recorded.replay(args.run, best=args.best), {"from": "replay"}
     else:
-        rows = recorded.episodes(args.run, args.episodes, explore=args.explore, best=args.best, seed=args.seed)
+        rows = recorded.episodes(
+            args.run,
+            args.episodes,
+            explore=args.explore,
+            best=args.best,
+            seed=args.seed,
+            env_file=args.env_file,
+        )
         what = {"from": "exploration" if args.explore else "evaluated policy"}
     about = recorded.about(args.run, **what)
     if args.minari is not None:
-        config = runs.load_config(args.run)
+        config = envs.located(runs.load_config(args.run), args.env_file)
         spec = envs.make(config.env, config.env_settings).spec
         minari_data.write(args.minari, rows, json.dumps(about), spec.achieved, spec.success)
     if args.out is not None:

@@ -113,7 +113,12 @@ def _ask(typed: Any, given: dict[str, Any]) -> dict[str, Any]:
         envs.asked(name)
     if typed.env_file is None:
         return given
-    return {**given, "env": envs.moved(str(given.get("env", "")), typed.env_file)}
+    if "env" not in given:
+        raise UserError(
+            f"--env-file is {typed.env_file}; it says where the environment of a run or of --config is, and "
+            f"there is neither: name {typed.env_file} as the environment"
+        )
+    return {**given, "env": envs.moved(str(given["env"]), typed.env_file)}
 
 
 def check_env(config: TrainConfig, command: str) -> None:

@@ -84,12 +84,17 @@ def short_episodes(seen: Seen) -> list[Finding]:
 
 
 def faults(seen: Seen) -> list[Finding]:
-    """Worlds whose physics broke down."""
+    """Worlds whose physics broke down, or that gave numbers that are not finite."""
     if seen.faults == 0:
         return []
     steps = seen.random.first.size
-    told = f"physics broke down {seen.faults:,} times in {steps:,} random steps"
-    remedy = "a shorter time step, weaker motors, more damping or armature"
+    told = (
+        f"{seen.faults:,} of {steps:,} random steps gave what is no finite number, or physics that broke down"
+    )
+    remedy = (
+        "in a simulation a shorter time step, weaker motors, more damping or armature; in code of your own, "
+        "look for what it divides by, and takes roots and logarithms of"
+    )
     return [warning("faults", told, remedy, faults=seen.faults, steps=steps)]
 
 

@@ -101,6 +101,12 @@ def _entry(name: str) -> Entry:
         return tasks[name]
     if name in own.points():
         return own.of_package(own.points()[name])
+    if name.endswith((".xml", ".urdf")):
+        raise UserError(
+            f"{name} is a model, not an environment; `goalward new-task` writes one of a robot's XML"
+        )
+    if (Path(name) / "config.json").is_file():
+        raise UserError(f"{name} is a run directory, not an environment")
     near = difflib.get_close_matches(name, names(), n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "`goalward envs` lists them all"
     raise UserError(f"unknown environment {name!r}; {hint}")

@@ -73,7 +73,8 @@ def moved(name: str, file: str | Path) -> str:
     named = place(name)
     if named is None:
         raise UserError(f"--env-file is {file}, but {name} comes from no file; leave it out")
-    return asked(f"{file}:{named.function}")
+    path = str(file).removesuffix(f":{named.function}")
+    return asked(f"{path}:{named.function}")
 
 
 def source(named: Place, model: bytes) -> str:

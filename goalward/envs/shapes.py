@@ -90,6 +90,9 @@ def _of_worlds(env: core.Env) -> list[Finding]:
         if type(value) is not int or value < 1:
             told = f"{size} is {value!r}; it must be a whole number from 1"
             raise BrokenError(problem("sizes", told, "declare it in EnvSpec"))
+    if not 0 < float(spec.threshold) < float("inf"):
+        told = f"threshold is {spec.threshold}; a goal is reached at a smaller distance, so it must be above 0"
+        raise BrokenError(problem("sizes", told, "declare it in EnvSpec, in the environment's unit"))
     given = _shape_of("reset", env.reset, prng.key(0))
     if not (isinstance(given, tuple) and len(given) == 2):
         found = f"reset gives {type(given).__name__}; it must give a pair (start, goal)"

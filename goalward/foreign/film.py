@@ -23,6 +23,8 @@ def frames(recipe: Recipe, rows: np.ndarray) -> Iterator[np.ndarray]:
         snapshot.put(env, kept, row)
         try:
             picture = env.render()
+        except NotImplementedError:
+            raise UserError(f"{recipe.name} cannot be drawn: it has no render()") from None
         except Exception as error:  # whatever another's code raises
             raise UserError(f"{recipe.name} cannot be drawn: {probe.told(error)}") from error
         if not isinstance(picture, np.ndarray):

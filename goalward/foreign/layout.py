@@ -140,8 +140,20 @@ def commanded(env: gymnasium.Env, layout: Layout) -> Callable[[Any, Mapping[str,
 
 def _flat(space: spaces.Space) -> Callable[[Any], Any]:
     if isinstance(space, spaces.Box):
-        return np.ravel
+        return _of_box(space)
     return lambda value: spaces.flatten(space, value)
+
+
+def _of_box(space: spaces.Box) -> Callable[[Any], np.ndarray]:
+    size = int(np.prod(space.shape))
+
+    def flat(value: Any) -> np.ndarray:
+        numbers = np.ravel(value)
+        if numbers.size != size:
+            raise ValueError(f"an observation has shape {np.shape(value)}, but its space says {space.shape}")
+        return numbers
+
+    return flat
 
 
 def actor(env: gymnasium.Env, layout: Layout) -> Callable[[np.ndarray], Any]:

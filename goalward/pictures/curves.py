@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from goalward import machine, runs
 from goalward.config import TrainConfig, owners, to_dict
 from goalward.errors import UserError
+from goalward.files import short
 from goalward.pictures import lines, style
 from goalward.pictures.figures import check_new, own_settings, tidy
 from goalward.pictures.tables import markdown
@@ -92,7 +93,7 @@ def table(curves: Sequence[Curve]) -> str:
         first, last = rows[0], rows[-1]
         numbers = [f"{last['env_steps']:,}", f"{last['updates']:,}", f"{last['seconds'] / 60:.0f}"]
         changes = [f"{first[name]:.2f} → {last[name]:.2f} ({_chance(last, name)})" for name in MEASURES]
-        lines.append([f"`{config.env}`", difference, str(config.seed), *numbers, *changes])
+        lines.append([f"`{short(config.env)}`", difference, str(config.seed), *numbers, *changes])
     head = ["environment", "settings", "seed", "env steps", "updates", "minutes", *MEASURES.values()]
     if not any(told):
         head.remove("settings")
@@ -122,7 +123,7 @@ def draw(curves: Sequence[Curve], path: Path, *, force: bool = False) -> None:
     for column, name in zip(panels.T, names, strict=True):
         shown = [curve for curve in curves if curve.config.env == name]
         groups, clock = _groups(shown), _clock(shown)
-        column[0].set_title(name)
+        column[0].set_title(short(name))
         for axes, measure in zip(column, MEASURES, strict=True):
             _draw_groups(axes, groups, measure, clock)
         column[-1].set(xlabel="updates" if clock == "updates" else "environment steps")

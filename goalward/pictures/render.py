@@ -27,6 +27,7 @@ VIEWS = ("auto", "top", "side")
 MOST_FRAMES = 150  # of an episode in a GIF
 # Frames a second: fewer would jerk, more are shown slower than meant, or are not seen.
 GIF_RATES, MP4_RATES = (12.5, 50.0), (10.0, 30.0)
+WIDTH, HEIGHT = 480, 360
 SIZES = (64, 4096)  # of a picture, in pixels
 MOST_EPISODES, MOST_STEPS = 100, 500_000  # of which the states are kept
 START = "#1b6ca8"
@@ -46,8 +47,8 @@ def render(
     episodes: int = 4,
     view: str = "auto",
     best: bool = False,
-    width: int = 480,
-    height: int = 360,
+    width: int = WIDTH,
+    height: int = HEIGHT,
     every: int | None = None,
     force: bool = False,
     env_file: Path | None = None,
@@ -67,6 +68,8 @@ def render(
     experiment, run = load_run(directory, best=best, env_file=env_file)
     env = experiment.eval_env
     _check_name(path, env)
+    if env.film is not None:
+        _check_as_it_is(env.name, view=(view, VIEWS[0]), width=(width, WIDTH), height=(height, HEIGHT))
     most = boards.MOST_BOARDS if env.cells is not None else max(1, MOST_STEPS // env.spec.episode_length)
     check_number("episodes", episodes, 1, most)
     check_new([path, _paths(path)] if env.maze else [path], force=force or out is None)
@@ -97,8 +100,20 @@ def _check(episodes: int, view: str, width: int, height: int, every: int | None)
             raise UserError(f"{name} is {value}; it must be even")
 
 
+def _check_as_it_is(name: str, **given: tuple[Any, Any]) -> None:
+    """Refuse settings, each beside its default, of pictures that an environment makes itself."""
+    for setting, (value, usual) in given.items():
+        if value != usual:
+            raise UserError(f"{setting} is {value}, but {name} draws itself as it is; leave it out")
+
+
 def _check_name(path: Path, env: core.Env) -> None:
-    """Refuse a name that no video can be written to, before any work."""
+    """Refuse what cannot be drawn, and a name that no video can be written to, before any work."""
+    if env.task is None and env.film is None and env.cells is None and env.maze is None:
+        raise UserError(
+            f"{env.name} has no picture: drawn are point mazes, grids of boxes, tasks on MuJoCo, and "
+            "environments of Gymnasium"
+        )
     if env.task is not None or env.film is not None:
         from goalward.envs.mujoco.render import writer_for
 
