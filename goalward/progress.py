@@ -3,7 +3,7 @@
 import datetime
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from goalward.config import TrainConfig, agent_name
 from goalward.diagnosis import Diagnosis
+from goalward.doctor import GOOD, Line
 from goalward.findings import NOTE, PROBLEM, WARNING
 from goalward.plan import Plan
 from goalward.profile import Profile
@@ -22,7 +23,7 @@ from goalward.train import Report
 
 # Above so many environments with equal settings, the first and the last stand for all.
 MOST_NAMES = 4
-SEVERITY_STYLES = {PROBLEM: "bold red", WARNING: "yellow", NOTE: "cyan"}
+SEVERITY_STYLES = {PROBLEM: "bold red", WARNING: "yellow", NOTE: "cyan", GOOD: "green"}
 
 
 def new_console(**options: Any) -> Console:
@@ -200,6 +201,19 @@ def print_summary(summary: Mapping[str, Any], pictures: Iterable[Path], followin
 def _cells(row: Mapping[str, Any]) -> list[str]:
     shares = [f"{row[name]:.2f}" for name in ("success_rate", "final_success")]
     return [str(row["episodes"]), *shares, f"{row['time_at_goal']:.1f}", f"{row['final_distance']:.2f}"]
+
+
+def print_lines(lines: Sequence[Line]) -> None:
+    """Print what was looked at, a line for each thing, and remedies."""
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
+    for _ in range(2):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for line in lines:
+        table.add_row(Text(line.state, style=SEVERITY_STYLES[line.state]), line.name, Text(line.told))
+        if line.remedy:
+            table.add_row("", "", Text(f"→ {line.remedy}", style="dim"))
+    new_console().print(table)
 
 
 def print_diagnosis(diagnosis: Diagnosis, name: str) -> None:

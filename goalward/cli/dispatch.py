@@ -15,6 +15,7 @@ from goalward.cli import (
     curves,
     dataset,
     digest,
+    doctor,
     envs,
     eval,
     export,
@@ -65,6 +66,7 @@ COMMANDS: dict[str, Command] = {
     "status": Command(status.Args, status.run, starts_jax=False),
     "report": Command(report.Args, report.run, starts_jax=False),
     "quickstart": Command(quickstart.Args, quickstart.run),
+    "doctor": Command(doctor.Args, doctor.run, starts_jax=False),
 }
 
 

@@ -55,5 +55,10 @@ def is_trusted(found: str) -> bool:
     return found in {line.split(" ", 1)[0] for line in lines}
 
 
+def folder() -> Path:
+    """Where it is kept which files were named."""
+    return user_state_path("goalward")
+
+
 def _store() -> Path:
-    return user_state_path("goalward") / "env_files.txt"
+    return folder() / "env_files.txt"

@@ -14,6 +14,11 @@ WALL_COLOUR = (0.42, 0.45, 0.5, 1.0)
 FOOT, BODY = 1, 2
 
 
+def library_version() -> str:
+    """The version of MuJoCo's library, which may be another than its packages say."""
+    return mujoco.mj_versionString()
+
+
 def gymnasium_model(name: str, timestep: float) -> mujoco.MjSpec:
     """Load a model that Gymnasium ships, such as "ant", and set how it is integrated.
 

@@ -57,6 +57,8 @@ def new_context(backend: str, width: int, height: int) -> Any:
 class Canvas:
     """Draws scenes of one model, off screen, in an OpenGL context that it owns."""
 
+    backend = ""  # that gave the context
+
     def __init__(self, model: mujoco.MjModel, width: int, height: int, context: Any):
         self._context, self._rect = context, mujoco.MjrRect(0, 0, width, height)
         context.make_current()
@@ -101,6 +103,12 @@ def renderer(model: mujoco.MjModel, width: int, height: int) -> Iterator[Canvas]
     raise MachineError(f"no graphics to draw pictures with ({tried}); {REMEDY}")
 
 
+def drawn_by() -> str:
+    """The name of the graphics that draw here. Raises `MachineError` if none do."""
+    with renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), *SMALL) as canvas:
+        return canvas.backend
+
+
 def _open(backend: str, model: mujoco.MjModel, width: int, height: int) -> Canvas:
     """A canvas of one backend, or an error and a process in which another can be tried.
 
@@ -116,6 +124,7 @@ def _open(backend: str, model: mujoco.MjModel, width: int, height: int) -> Canva
     try:
         context = new_context(backend, width, height)
         canvas = Canvas(model, width, height, context)
+        canvas.backend = backend
     except Exception:
         if context is not None:
             with suppress(Exception):  # what cannot be made current may not be freed either
