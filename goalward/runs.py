@@ -72,8 +72,7 @@ def new(directory: Path, config: TrainConfig, device: str, made_of: Mapping[str,
     """Make a run directory that holds the configuration, and hold it for this process, as `lock` does.
 
     `made_of` are versions and files of environments and the hash of a dataset, as in `Meta`. Raises `UserError`
-    where
-    something is already.
+    where something is already. A user's mistake that shows before anything is learned leaves nothing behind.
     """
     _check_empty(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -81,7 +80,12 @@ def new(directory: Path, config: TrainConfig, device: str, made_of: Mapping[str,
         _check_empty(directory)  # from here on nobody else writes into it
         _write_json(directory / _META, {"id": uuid.uuid4().hex, **made_of, **meta(device)})
         save_config(directory, config)
-        yield
+        try:
+            yield
+        except UserError:
+            if not any(checkpoints(directory).glob("*")):
+                _empty(directory)
+            raise
 
 
 def _check_empty(directory: Path) -> None:
@@ -100,11 +104,15 @@ def _is_beginning(path: Path) -> bool:
 def clear(directory: Path) -> None:
     """Remove all that is in a run directory. Raises `UserError` while another process holds it."""
     with lock(directory):
-        for path in directory.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != _LOCK:
-                path.unlink()
+        _empty(directory)
+
+
+def _empty(directory: Path) -> None:
+    for path in directory.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != _LOCK:
+            path.unlink()
 
 
 def settings(directory: Path) -> Path:

@@ -42,6 +42,24 @@ def refuse(directory, *told):
     }
 
 
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_mistake_that_shows_before_anything_is_learned_leaves_nothing_behind(tmp_path, learned):
+    directory = tmp_path / "run"
+
+    def begin():
+        with runs.new(directory, toy.config(), "cpu", VERSIONS):
+            if learned:
+                (runs.checkpoints(directory) / "00000001").mkdir(parents=True)
+            raise UserError("a mistake")
+
+    with pytest.raises(UserError, match="mistake"):
+        begin()
+    assert runs.is_run(directory) == learned
+    if not learned:
+        with runs.new(directory, toy.config(), "cpu", VERSIONS):
+            assert runs.is_run(directory)
+
+
 def test_names_by_default_are_taken_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 

@@ -11,6 +11,8 @@ FREE, BALL, SLIDE, HINGE = (
     int(getattr(mujoco.mjtJoint, f"mjJNT_{kind}")) for kind in ("FREE", "BALL", "SLIDE", "HINGE")
 )
 MANY = 2_000  # postures, of which goals are drawn
+TRIES, HOLDS, HELD = 4, 50, 10  # times from the start, random controls each, steps of the model for each
+STILL = 1e-5  # of a velocity, in m/s or rad/s
 SIZES = {FREE: (7, 6), BALL: (4, 3), SLIDE: (1, 1), HINGE: (1, 1)}  # in qpos and qvel
 
 
@@ -58,6 +60,19 @@ def random_postures(model: mujoco.MjModel, number: int, random: np.random.Genera
         low, high = joint.limits or (-np.pi, np.pi)
         postures[:, joint.at] = random.uniform(low, high, number)
     return postures
+
+
+def unmoved(model: mujoco.MjModel, start: np.ndarray) -> list[int]:
+    """Elements of `qvel` that random controls, from the positions `start` on, leave at 0."""
+    random, data, moved = np.random.default_rng(0), mujoco.MjData(model), np.zeros(model.nv, bool)
+    for _ in range(TRIES):
+        mujoco.mj_resetData(model, data)
+        data.qpos[:] = start
+        for _ in range(HOLDS):
+            data.ctrl[:] = random.uniform(*model.actuator_ctrlrange.T)
+            mujoco.mj_step(model, data, HELD)
+            moved |= np.abs(data.qvel) > STILL
+    return np.flatnonzero(~moved).tolist()
 
 
 def places(

@@ -6,9 +6,10 @@ import textwrap
 from pathlib import Path
 
 import mujoco
+import numpy as np
 
 from goalward.envs.mujoco.goals import BANK, Aim, Part, aim_at, joint_part, quoted, read, split
-from goalward.envs.mujoco.postures import FREE, HINGE, SLIDE, Joint, joints
+from goalward.envs.mujoco.postures import FREE, HINGE, SLIDE, Joint, joints, unmoved
 from goalward.errors import UserError
 
 STEP = 0.04  # s, about, of a step of the environment
@@ -54,7 +55,9 @@ def write(path: Path, goal: str, out: Path, when: str = "") -> str:
     at = sum(part.size for part in parts[: parts.index(aim.part)])
     ends, ends_field = _ends(path, model, when) if when else ("", "")
     reads = sorted({part.field for part in parts if part.field} | ({ends_field} if ends_field else set()))
-    return _text(path, model, out, aim, parts, at, ends, reads)
+    first = sum(part.size for part in parts[: parts.index(_velocities(model))])
+    constant = tuple(first + i for i in unmoved(model, _start(model)))
+    return _text(path, model, out, aim, parts, at, ends, reads, constant)
 
 
 def _ends(path: Path, model: mujoco.MjModel, when: str) -> tuple[str, str]:
@@ -89,8 +92,17 @@ def _observed(model: mujoco.MjModel, aim: Aim) -> list[Part]:
     for (_, is_alone), group in itertools.groupby(joints(model), kind):
         members = list(group)
         parts += _alone(members[0], aim) if is_alone >= 0 else [_together(members)]
-    parts.append(Part("velocities of all joints, in m/s and rad/s", "physics.qvel", int(model.nv)))
+    parts.append(_velocities(model))
     return parts if aim.part in parts else [*parts, aim.part]
+
+
+def _velocities(model: mujoco.MjModel) -> Part:
+    return Part("velocities of all joints, in m/s and rad/s", "physics.qvel", int(model.nv))
+
+
+def _start(model: mujoco.MjModel) -> np.ndarray:
+    """Positions in which episodes start, but for noise."""
+    return model.key_qpos[0] if model.nkey else model.qpos0
 
 
 def _alone(joint: Joint, aim: Aim) -> list[Part]:
@@ -113,7 +125,7 @@ def _together(members: list[Joint]) -> Part:
 
 def _text(
     path: Path, model: mujoco.MjModel, out: Path, aim: Aim, parts: list[Part], at: int, ends: str,
-    reads: list[str],
+    reads: list[str], constant: tuple[int, ...],
 ) -> str:  # fmt: skip
     layout, first = [], 0
     for part in parts:
@@ -124,7 +136,7 @@ def _text(
         first += part.size
     file = os.path.relpath(path.resolve(), out.resolve().parent)
     substeps = max(1, round(STEP / model.opt.timestep))
-    start = model.key_qpos[0] if model.nkey else model.qpos0
+    start = _start(model)
     noisy = [joint.at for joint in joints(model) if joint.kind in (HINGE, SLIDE)]
     is_bank = aim.draw.startswith(BANK)
     draw = "goals[jax.random.randint(key, (), 0, len(goals))]" if is_bank else aim.draw
@@ -174,7 +186,8 @@ def _text(
         f"    spec = reach_spec(model, {first}, goal, episode_length, threshold)",
         f'    return Task("{out.stem}", model, SUBSTEPS, spec, reset, observe, markers'
         + (", terminated" if ends else "")
-        + (f", reads=({', '.join(map(quoted, reads))},)" if reads else "") + ")",
+        + (f", reads=({', '.join(map(quoted, reads))},)" if reads else "")
+        + (f", constant={constant}" if constant else "") + ")",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
