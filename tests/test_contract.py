@@ -88,7 +88,7 @@ def test_wrong_sizes_are_told():
     [
         ({"observe": lambda state: jnp.stack([state.position[0], jnp.float32(3)])}, "elements [1] of the obs"),
         ({"observe": lambda state: state.position * jnp.inf}, "observations are not all finite"),
-        ({"threshold": 0.0}, "not a success for itself"),
+        ({"distance": lambda a, b: 9.0 + jnp.linalg.norm(a - b, axis=-1)}, "not a success for itself"),
         ({"distance": lambda a, g: 1 + jnp.linalg.norm(a - g, axis=-1)}, "not at distance 0"),
         ({"to_cells": lambda positions: positions * 0}, "in a wall"),
         ({"shifts": ((0,),), "achieved": lambda obs: obs[..., :2] * obs[..., :1]}, "not shift along"),

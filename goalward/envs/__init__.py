@@ -103,7 +103,8 @@ def _entry(name: str) -> Entry:
         return own.of_package(own.points()[name])
     if name.endswith((".xml", ".urdf")):
         raise UserError(
-            f"{name} is a model, not an environment; `goalward new-task` writes one of a robot's XML"
+            f"{name} is a model, not an environment; "
+            f"`goalward new-task {name} --goal site:tip --out my_task.py` writes one around it, for a goal of yours"
         )
     if (Path(name) / "config.json").is_file():
         raise UserError(f"{name} is a run directory, not an environment")
