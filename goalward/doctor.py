@@ -74,7 +74,7 @@ def _packages() -> Line:
     versions = [f"{name} {metadata.version(name)}" for name in NAMED if not _unmet(Requirement(name))]
     ours = [f"Python {platform.python_version()}", f"goalward {metadata.version('goalward')}"]
     if bad:
-        return Line("packages", PROBLEM, "; ".join(bad.values()), f"pip install {' '.join(map(repr, bad))}")
+        return Line("packages", PROBLEM, "; ".join(bad.values()), "pip install " + " ".join(map(repr, bad)))
     return Line("packages", GOOD, ", ".join(ours + versions))
 
 
@@ -98,7 +98,7 @@ def _mujoco() -> Line:
     return Line("MuJoCo", GOOD, f"all of version {loaded}")
 
 
-_REINSTALL = "pip install --force-reinstall mujoco"
+_REINSTALL = "pip uninstall mujoco mujoco-core mujoco-studio, then pip install mujoco"
 
 
 def _jax(start_jax: Callable[[], None]) -> Iterator[Line]:
@@ -113,7 +113,7 @@ def _jax(start_jax: Callable[[], None]) -> Iterator[Line]:
     kinds = [device.device_kind for device in jax.devices()]
     told = ", ".join(f"{kinds.count(kind)} × {kind}" for kind in dict.fromkeys(kinds))
     if jax.default_backend() == "cpu" and NVIDIA.exists():
-        remedy = 'pip install --upgrade "jax[cuda13]"; nothing here was measured on a GPU yet'
+        remedy = 'pip install "jax[cuda13]"; nothing here was measured on a GPU yet'
         yield Line("devices", WARNING, f"{told}, though there is a GPU of NVIDIA", remedy)
     else:
         yield Line("devices", GOOD, told)

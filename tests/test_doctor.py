@@ -54,7 +54,8 @@ def test_packages_that_are_missing_or_old_are_told_with_what_mends_them(monkeypa
 def test_a_mujoco_of_two_versions_is_told(monkeypatch):
     monkeypatch.setattr(models, "library_version", lambda: "3.9.9")
     found = lines()["MuJoCo"]
-    assert (found.state, found.remedy) == (PROBLEM, "pip install --force-reinstall mujoco")
+    assert found.state == PROBLEM
+    assert "then pip install mujoco" in found.remedy
     assert "library 3.9.9" in found.told
 
 

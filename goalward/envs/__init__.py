@@ -104,7 +104,7 @@ def _entry(name: str) -> Entry:
     if name.endswith((".xml", ".urdf")):
         raise UserError(
             f"{name} is a model, not an environment; "
-            f"`goalward new-task {name} --goal site:tip --out my_task.py` writes one around it, for a goal of yours"
+            f"`goalward new-task {name} --goal site:tip --out my_task.py` writes one around it"
         )
     if (Path(name) / "config.json").is_file():
         raise UserError(f"{name} is a run directory, not an environment")
