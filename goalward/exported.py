@@ -52,8 +52,8 @@ def export(
     if out.exists() and not force:
         raise UserError(f"{out} is there already; --force replaces the files in it")
     experiment, state = policy.load_run(run, best=best, env_file=env_file)
+    evaluation = policy.figures(experiment, state.agent)
     experiment, agent_state = _in_32_bits(experiment, state.agent)
-    evaluation = policy.evaluate(run, best=best, env_file=env_file)
     card = _card(experiment, state)
     sizes = {"obs": card.obs_dim, "goal": card.goal_dim}
     constants = Constants()

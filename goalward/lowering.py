@@ -118,7 +118,7 @@ class _Lowering:
         if not any(isinstance(one, Made) for one in given):
             return self._known(equation, given)
         if name == "split":
-            return self._split(told, given[0], equation)
+            return self._split(equation, given[0])
         return [self._one(equation, given)]
 
     def _known(self, equation: Any, given: list[Any]) -> list[Any]:
@@ -175,10 +175,10 @@ class _Lowering:
         """The same elements in another shape."""
         return one if one.shape == shape else self.add("Reshape", [one], shape, shape=list(shape))
 
-    def _split(self, told: Any, one: Made, equation: Any) -> list[Made]:
-        axis, end, found = int(told["axis"]), 0, []
+    def _split(self, equation: Any, one: Made) -> list[Made]:
+        axis, end, found = int(equation.params["axis"]), 0, []
         one = self.full(one, equation.invars[0].aval.shape)
-        for size in map(int, told["sizes"]):
+        for size in map(int, equation.params["sizes"]):
             found.append(_sliced(self, one, [axis], [end], [end + size], [1]))
             end += size
         return found
@@ -231,10 +231,6 @@ def _reshape(low: _Lowering, equation: Any, given: list[Any]) -> Made:
 def _squeeze(low: _Lowering, equation: Any, given: list[Any]) -> Made:
     dimensions = [int(axis) for axis in equation.params["dimensions"]]
     return low.reshaped(given[0], _without(given[0].shape, dimensions))
-
-
-def _expand_dims(low: _Lowering, equation: Any, given: list[Any]) -> Made:
-    return low.reshaped(given[0], _plain(equation.outvars[0].aval.shape))
 
 
 def _transpose(low: _Lowering, equation: Any, given: list[Any]) -> Made:
@@ -341,7 +337,7 @@ def _pad(low: _Lowering, equation: Any, given: list[Any]) -> Made:
 
 _OTHERS: dict[str, Callable[[_Lowering, Any, list[Any]], Made]] = {
     "argmax": _argmax, "broadcast_in_dim": _broadcast_in_dim, "concatenate": _concatenate,
-    "convert_element_type": _convert, "dot_general": _dot_general, "expand_dims": _expand_dims,
+    "convert_element_type": _convert, "dot_general": _dot_general,
     "expm1": _expm1, "gather": _gather, "integer_pow": _integer_pow, "log1p": _log1p, "ne": _unequal,
     "pad": _pad, "reshape": _reshape, "rsqrt": _rsqrt, "select_n": _select, "slice": _slice, "square": _square,
     "squeeze": _squeeze, "transpose": _transpose,

@@ -84,7 +84,12 @@ def evaluate(
         experiment = experiment._replace(eval_env=other)
     if episodes is not None:
         check_number("episodes", episodes, 1, most_episodes(experiment.eval_env.spec))
+    return figures(experiment, run.agent, episodes)
+
+
+def figures(experiment: Experiment, agent: Any, episodes: int | None = None) -> dict[str, Any]:
+    """Evaluate an agent's state as `evaluate` does the one of a run."""
     keys = evaluation_keys(experiment.config, episodes)
-    table, _ = evaluator(experiment)(run.agent, keys)
+    table, _ = evaluator(experiment)(agent, keys)
     evaluation = summarise(table, experiment.eval_env.spec.episode_length)
     return evaluation._asdict() | chance_level(experiment)(keys)
