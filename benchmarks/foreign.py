@@ -18,7 +18,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from goalward import config, machine, presets, train
+from goalward import config, machine, presets, training
 from goalward.rollout import collector, starter
 
 # Which elements of the observation are to be reached is without weight here; these are positions.
@@ -49,7 +49,7 @@ def measure(name: str, args: Args, settings: dict[str, Any]) -> dict[str, float]
     settings = {"threshold": 0.1, **settings}
     sizes = {"env": name, "env_settings": settings, "num_envs": args.num_envs, "network": {"width": args.width}}
     given = config.merge(presets.load("gym", None), sizes)
-    experiment = train.build(config.from_dict(given, "benchmarks.foreign"))
+    experiment = training.build(config.from_dict(given, "benchmarks.foreign"))
     agent, rows = experiment.agent, args.num_envs * args.steps
     collect = collector(experiment.env, agent.act, resample_goals=True)
     state, keys = agent.init(jax.random.key(0)), jax.random.split(jax.random.key(1), args.steps)

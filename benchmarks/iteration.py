@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks import textbook
 from benchmarks.timing import best_seconds, seconds
-from goalward import config, presets, replay, train
+from goalward import config, presets, replay, training
 from goalward.rollout import collector, compiled
 from goalward.types import Batch, Trajectory
 
@@ -54,7 +54,7 @@ class Method(NamedTuple):
     learn: Callable[[Any, Any, PRNGKeyArray], Any]  # (agent, rows, key) -> agent
 
 
-def build(args: Args) -> train.Experiment:
+def build(args: Args) -> training.Experiment:
     """Build the paper's experiment at these sizes."""
     sizes = {
         "env": args.env, "num_envs": args.num_envs, "batch_size": args.batch_size,
@@ -63,25 +63,25 @@ def build(args: Args) -> train.Experiment:
         "buffer_rows": args.buffer_rows, "prefill_rows": args.buffer_rows,
         "network": {"depth": args.depth, "width": args.width},
     }  # fmt: skip
-    return train.build(config.from_dict(config.merge(presets.load("paper"), sizes), "benchmarks.iteration"))
+    return training.build(config.from_dict(config.merge(presets.load("paper"), sizes), "benchmarks.iteration"))
 
 
-def ours(experiment: train.Experiment, run: train.Run) -> Method:
-    """What `goalward.train` does."""
+def ours(experiment: training.Experiment, run: training.Run) -> Method:
+    """What `goalward.training` does."""
 
     def sample(experience: replay.Replay, key: PRNGKeyArray) -> Batch:
-        keys = train.update_keys(experiment, key)
+        keys = training.update_keys(experiment, key)
         experience = replay.index(experience, experiment.env.spec, experiment.agent.relabel)
-        return jax.lax.map(lambda key: train.sample(experiment, experience, key), keys)
+        return jax.lax.map(lambda key: training.sample(experiment, experience, key), keys)
 
     def learn(agent: Any, experience: replay.Replay, key: PRNGKeyArray) -> Any:
-        return train.learn(experiment, run._replace(agent=agent, replay=experience), key)[0].agent
+        return training.learn(experiment, run._replace(agent=agent, replay=experience), key)[0].agent
 
     run = run._replace(agent=None, replay=None)  # type: ignore[arg-type]  # what is left are counters and worlds
     return Method(experiment.agent.act, replay.insert, sample, learn)
 
 
-def plain(experiment: train.Experiment, window: int) -> Method:
+def plain(experiment: training.Experiment, window: int) -> Method:
     """What the textbook does; its agent is a `textbook.State`, its rows are in the order of time."""
     spec, sizes, crl = experiment.env.spec, experiment.config, experiment.config.agent
     settings = textbook.Settings(
@@ -98,9 +98,9 @@ def plain(experiment: train.Experiment, window: int) -> Method:
     return Method(act, textbook.insert, partial(textbook.sample, settings), learn)
 
 
-def filled(experiment: train.Experiment) -> train.Run:
+def filled(experiment: training.Experiment) -> training.Run:
     """A run whose replay is full: of one chunk of experience, again and again."""
-    run = train.init(experiment)
+    run = training.init(experiment)
     collect = compiled(experiment.env, collector(experiment.env, experiment.agent.act, True))
     keys = jax.random.split(jax.random.key(0), experiment.config.steps_per_iteration)
     worlds, _, rows = collect(run.agent, run.worlds, (), keys)
@@ -118,7 +118,7 @@ def in_order(experience: replay.Replay) -> Trajectory:
 
 
 def measure_method(
-    experiment: train.Experiment, method: Method, agent: Any, rows: Any, worlds: Any
+    experiment: training.Experiment, method: Method, agent: Any, rows: Any, worlds: Any
 ) -> dict[str, float]:
     """Seconds of an iteration and of its parts; `agent` and `rows` are used up."""
     env = experiment.env

@@ -31,7 +31,7 @@ from rich.table import Table
 
 from benchmarks import textbook
 from benchmarks.timing import matmul_gflops, seconds
-from goalward import plan, replay, train
+from goalward import plan, replay, training
 from goalward.config import AGENTS, NetworkConfig, TrainConfig, check_agent
 from goalward.errors import UserError
 
@@ -70,10 +70,10 @@ class Args:
     """Measure in this process, not in one for each depth."""
 
 
-def experiment(args: Args, depth: int, updates: int, agent: str, *, remat: bool) -> train.Experiment:
+def experiment(args: Args, depth: int, updates: int, agent: str, *, remat: bool) -> training.Experiment:
     """A learner of the paper's sizes, on a point maze or a grid, with so many updates in an iteration."""
     network = NetworkConfig(depth=depth, width=args.width, remat=remat)
-    return train.build(
+    return training.build(
         TrainConfig(
             ENVS.get(agent, "point_u_maze"), batch_size=args.batch_size, updates_per_iteration=updates,
             network=network, agent=AGENTS[agent](), env_settings={"episode_length": EPISODE},
@@ -118,7 +118,7 @@ def measure(args: Args, depth: int) -> Figures:
 
 
 def _rival(
-    args: Args, setup: train.Experiment, run: train.Run, key: jax.Array
+    args: Args, setup: training.Experiment, run: training.Run, key: jax.Array
 ) -> tuple[Callable[[], Any] | None, float]:
     """What is measured in turns with ours: the textbook, where it compiles, or CRL; with its arithmetic."""
     config = setup.config
@@ -132,9 +132,9 @@ def _rival(
     return learn, gflop
 
 
-def _learner(setup: train.Experiment, run: train.Run, key: jax.Array) -> Callable[[], Any]:
+def _learner(setup: training.Experiment, run: training.Run, key: jax.Array) -> Callable[[], Any]:
     """An iteration's updates, compiled."""
-    learn = jax.jit(partial(train.learn, setup), donate_argnums=0).lower(run, key).compile()
+    learn = jax.jit(partial(training.learn, setup), donate_argnums=0).lower(run, key).compile()
     run = jax.tree.map(jnp.copy, run)
 
     def updates() -> Any:
@@ -145,7 +145,7 @@ def _learner(setup: train.Experiment, run: train.Run, key: jax.Array) -> Callabl
     return updates
 
 
-def _draws(setup: train.Experiment, run: train.Run, key: jax.Array) -> Callable[[], Any]:
+def _draws(setup: training.Experiment, run: training.Run, key: jax.Array) -> Callable[[], Any]:
     """An iteration's batches alone, compiled."""
     spec, relabel = setup.env.spec, setup.agent.relabel
 
@@ -154,40 +154,40 @@ def _draws(setup: train.Experiment, run: train.Run, key: jax.Array) -> Callable[
         experience = replay.index(experience, spec, relabel)
 
         def one(total: Any, key: jax.Array) -> tuple[Any, None]:
-            batch = train.sample(setup, experience, key)  # all of it is looked at, so that all of it is drawn
+            batch = training.sample(setup, experience, key)  # all is looked at, so that all of it is drawn
             return total + sum(jnp.sum(leaf.astype(jnp.float32)) for leaf in jax.tree.leaves(batch)), None
 
-        return jax.lax.scan(one, jnp.zeros(()), train.update_keys(setup, key))[0]
+        return jax.lax.scan(one, jnp.zeros(()), training.update_keys(setup, key))[0]
 
     experience = jax.tree.map(jnp.copy, run.replay)
     seconds(lambda: draw(experience))
     return lambda: draw(experience)
 
 
-def needed_gflop(setup: train.Experiment) -> float:
+def needed_gflop(setup: training.Experiment) -> float:
     """Matrix-product arithmetic of one update."""
-    run = train.shapes(setup)
-    return plan.matmul_flops(partial(train.update, setup), run.agent, run.replay, run.key) / 1e9
+    run = training.shapes(setup)
+    return plan.matmul_flops(partial(training.update, setup), run.agent, run.replay, run.key) / 1e9
 
 
-def _filled(setup: train.Experiment) -> tuple[train.Run, jax.Array]:
+def _filled(setup: training.Experiment) -> tuple[training.Run, jax.Array]:
     """A run whose ring is full, and a key."""
-    run = train.init(setup)
-    gather = jax.jit(train.gatherer(setup), donate_argnums=0)
+    run = training.init(setup)
+    gather = jax.jit(training.gatherer(setup), donate_argnums=0)
     for _ in range(setup.config.buffer_rows // setup.config.steps_per_iteration - 1):
         run, _ = gather(run)
     return gather(run)
 
 
-def _textbook(setup: train.Experiment, run: train.Run, key: jax.Array) -> Callable[[], Any]:
+def _textbook(setup: training.Experiment, run: training.Run, key: jax.Array) -> Callable[[], Any]:
     """As many updates by the textbook, on batches drawn beforehand."""
     config, spec = setup.config, setup.env.spec
     settings = textbook.Settings(
         config.batch_size, config.updates_per_iteration, window=config.buffer_rows,
         action_dim=spec.action_dim, achieved=spec.achieved,
     )  # fmt: skip
-    keys = train.update_keys(setup, key)
-    batches = jax.jit(lambda: jax.lax.map(lambda key: train.sample(setup, run.replay, key), keys))()
+    keys = training.update_keys(setup, key)
+    batches = jax.jit(lambda: jax.lax.map(lambda key: training.sample(setup, run.replay, key), keys))()
     state = jax.jit(textbook.from_goalward)(run.agent)
 
     def updates(state: textbook.State) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import tyro
 
-from goalward import config, presets, train
+from goalward import config, presets, training
 
 SIZES = {
     "env_settings": {"episode_length": 20},
@@ -46,7 +46,7 @@ def measure(env: str, epochs: int) -> float:
     """MB of resident memory gained an epoch, over the second half of the epochs."""
     process, used = psutil.Process(), []
     with tempfile.TemporaryDirectory() as folder:
-        for report in train.train(settings(env, epochs), Path(folder) / "run"):
+        for report in training.train(settings(env, epochs), Path(folder) / "run"):
             if report.evaluation is not None:
                 used.append(process.memory_info().rss / 1e6)
     half = len(used) // 2

@@ -20,7 +20,7 @@ from mujoco.batch import Batch
 from rich.console import Console
 from rich.table import Table
 
-from goalward import config, envs, train
+from goalward import config, envs, training
 from goalward.envs import core
 from goalward.envs.mujoco import engine
 from goalward.rollout import collector, starter
@@ -60,7 +60,7 @@ def measure(name: str, args: Args) -> dict[str, float]:
         "total_env_steps": 2_000_000_000,
         "network": {"depth": args.depth, "width": args.width},
     }
-    experiment = train.build(config.from_dict(sizes, "benchmarks.physics"))
+    experiment = training.build(config.from_dict(sizes, "benchmarks.physics"))
     agent = experiment.agent
     engine.Batch = TimedBatch
     twice = SteppedTwice(experiment.env, args)
@@ -129,7 +129,7 @@ class SteppedTwice:
         self.env = env._replace(engine=host._replace(advance=advance))
 
 
-def policy_seconds(experiment: train.Experiment, state: Any, worlds: core.Worlds, args: Args) -> float:
+def policy_seconds(experiment: training.Experiment, state: Any, worlds: core.Worlds, args: Args) -> float:
     """Time of the policy alone for as many steps."""
     obs, key = core.observe(experiment.env, worlds), jax.random.key(0)
     act: Callable[..., Any] = jax.jit(experiment.agent.act)

@@ -21,7 +21,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from goalward import agents, onnx_model, presets, prng, train
+from goalward import agents, onnx_model, presets, prng, training
 from goalward.config import from_dict, merge
 from goalward.lowering import Constants, lower
 from goalward.runtime import graph
@@ -46,7 +46,7 @@ class Args:
 def measure(args: Args, depth: int) -> dict[str, float]:
     """Milliseconds a call by way, medians over turns."""
     network = {"network": {"depth": depth, "width": args.width}, "env": args.env}
-    experiment = train.build(from_dict(merge(presets.load("ant", None), network), "benchmarks.runtime"))
+    experiment = training.build(from_dict(merge(presets.load("ant", None), network), "benchmarks.runtime"))
     state, spec, constants = experiment.agent.init(prng.key(0)), experiment.env.spec, Constants()
     decide = partial(agents.decide, experiment.agent, state)
     sizes = {"obs": spec.obs_dim, "goal": spec.goal_dim}

@@ -18,7 +18,7 @@ from jaxtyping import Array
 from rich.console import Console
 from rich.table import Table
 
-from goalward import envs, presets, runs, train
+from goalward import envs, presets, runs, training
 from goalward.config import TrainConfig, from_dict, merge
 from goalward.envs import core
 
@@ -66,7 +66,7 @@ def measure(factor: float, offset: float, normalised: bool, steps: int) -> dict[
     """Success rate and share of the time at the goal of the last evaluation of a run."""
     with tempfile.TemporaryDirectory() as folder, patch.object(envs, "make", beside(factor, offset)):
         run = Path(folder) / "run"
-        for _ in train.train(settings(normalised, steps), run):
+        for _ in training.train(settings(normalised, steps), run):
             pass
         last = runs.read_metrics(run)[-1]
     kind = {"factor": factor, "offset": offset, "normalised": normalised}

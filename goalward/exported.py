@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 import goalward
-from goalward import agents, files, onnx_model, policy, prng, runtime, train
+from goalward import agents, files, onnx_model, policy, prng, runtime, training
 from goalward.card import told
 from goalward.config import DiscreteCRLConfig, TrainConfig, agent_name, to_dict
 from goalward.errors import MachineError, UserError
@@ -71,7 +71,7 @@ def export(
     return Exported([out / name for name in [*names, runtime.MANIFEST]], differences, left_out)
 
 
-def _in_32_bits(experiment: train.Experiment, state: Any) -> tuple[train.Experiment, Any]:
+def _in_32_bits(experiment: training.Experiment, state: Any) -> tuple[training.Experiment, Any]:
     """The same networks with products in 32 bits, as where they run elsewhere."""
     network = replace(experiment.config.network, precision="float32")
     agent = agents.make(replace(experiment.config, network=network), experiment.env.spec)
@@ -79,7 +79,7 @@ def _in_32_bits(experiment: train.Experiment, state: Any) -> tuple[train.Experim
     return experiment._replace(agent=agent), jax.tree.unflatten(structure, jax.tree.leaves(state))
 
 
-def _card(experiment: train.Experiment, state: train.Run) -> runtime.Card:
+def _card(experiment: training.Experiment, state: training.Run) -> runtime.Card:
     config, spec = experiment.config, experiment.env.spec
     choice = config.agent.evaluation if isinstance(config.agent, DiscreteCRLConfig) else ""
     return runtime.Card(
@@ -97,7 +97,7 @@ def _card(experiment: train.Experiment, state: train.Run) -> runtime.Card:
 
 
 def _graphs(
-    experiment: train.Experiment, state: Any, sizes: dict[str, int], constants: Constants
+    experiment: training.Experiment, state: Any, sizes: dict[str, int], constants: Constants
 ) -> tuple[Graphs, dict[str, float], dict[str, str]]:
     """The functions of a policy, how they differ from JAX, and why some are left out."""
     agent = experiment.agent

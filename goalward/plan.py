@@ -11,7 +11,7 @@ import jax
 from jax.extend import core
 from jaxtyping import Array, PRNGKeyArray
 
-from goalward import agents, attention, machine, offline, reach, replay, train
+from goalward import agents, attention, machine, offline, reach, replay, training
 from goalward.agents.core import architectures
 from goalward.config import (
     ActorConfig,
@@ -85,15 +85,16 @@ def plan(config: TrainConfig) -> Plan:
 
     Raises `UserError`, with sizes that would do, for a run that does not fit into memory.
     """
-    experiment = train.build(config)
+    experiment = training.build(config)
     config = experiment.config
     memory = state_memory(experiment)
     check_fits(memory, config)
     speed, activations = measure(experiment)
     memory = memory._replace(activations=activations)
     check_fits(memory, config)
-    shapes = train.shapes(experiment)
-    flops = matmul_flops(partial(train.update, experiment), shapes.agent, ring_shapes(experiment), shapes.key)
+    shapes = training.shapes(experiment)
+    update = partial(training.update, experiment)
+    flops = matmul_flops(update, shapes.agent, ring_shapes(experiment), shapes.key)
     collected = 0.0 if config.is_offline else speed.collect
     iteration = collected + config.updates_per_iteration * speed.update
     iterations, rows = config.iterations, config.steps_per_round
@@ -115,7 +116,7 @@ def plan(config: TrainConfig) -> Plan:
     )
 
 
-def most_memory(experiment: train.Experiment) -> Memory:
+def most_memory(experiment: training.Experiment) -> Memory:
     """As `state_memory`, with an upper estimate of activations; nothing is computed, compiled or allocated."""
     memory, config = state_memory(experiment), experiment.config
     worlds, rows = ring_size(config)
@@ -202,15 +203,15 @@ def ring_size(config: TrainConfig) -> tuple[int, int]:
     return (1, offline.count(config)) if config.is_offline else (config.num_envs, config.buffer_rows)
 
 
-def ring_shapes(experiment: train.Experiment) -> replay.Replay:
+def ring_shapes(experiment: training.Experiment) -> replay.Replay:
     """Shapes and types of a run's replay; of a dataset no more is read than its size."""
     worlds, rows = ring_size(experiment.config)
-    return jax.eval_shape(lambda: replay.init(train.blank_row(experiment.env.spec, worlds), rows))
+    return jax.eval_shape(lambda: replay.init(training.blank_row(experiment.env.spec, worlds), rows))
 
 
-def state_memory(experiment: train.Experiment) -> Memory:
+def state_memory(experiment: training.Experiment) -> Memory:
     """What the state of a run takes; nothing is computed or allocated."""
-    run = train.shapes(experiment)
+    run = training.shapes(experiment)
     weights = _count(run.agent.params, _nbytes)
     return Memory(
         weights=weights,
@@ -269,19 +270,19 @@ def _gb(count: int) -> str:
     return f"{count / 1e9:.2f} GB"
 
 
-def measure(experiment: train.Experiment) -> tuple[Speed, int]:
+def measure(experiment: training.Experiment) -> tuple[Speed, int]:
     """Time collection and updates on this machine; also the bytes that an update needs besides its state.
 
     Where a dataset is learned from, a round of collection is timed all the same: evaluations step worlds too.
     """
     acting = as_if_collecting(experiment)
-    run = jax.block_until_ready(train.init(acting, compiler_options=QUICKLY_COMPILED))
+    run = jax.block_until_ready(training.init(acting, compiler_options=QUICKLY_COMPILED))
     held = None
     if experiment.config.is_offline:
         dataset = offline.load(experiment.config, experiment.env.spec, experiment.agent)
         held = offline.ring(dataset.rows, experiment.env.spec)
     begun = time.perf_counter()
-    gather = train.compile_programs(acting).gather
+    gather = training.compile_programs(acting).gather
     run, _ = jax.block_until_ready(gather(run))
     updates = jax.jit(partial(_updates, experiment), donate_argnums=0)
     updates = updates.lower(run.agent, held or run.replay, run.key, 1).compile()
@@ -297,7 +298,7 @@ def measure(experiment: train.Experiment) -> tuple[Speed, int]:
     return Speed(compiled, several / number, collect), analysis.temp_size_in_bytes if analysis else 0
 
 
-def as_if_collecting(experiment: train.Experiment) -> train.Experiment:
+def as_if_collecting(experiment: training.Experiment) -> training.Experiment:
     """The same with a few worlds to act in, where a dataset is learned from."""
     if not experiment.config.is_offline:
         return experiment
@@ -306,13 +307,13 @@ def as_if_collecting(experiment: train.Experiment) -> train.Experiment:
 
 
 def _updates(
-    experiment: train.Experiment, agent: Any, experience: replay.Replay, key: PRNGKeyArray, number: Array
+    experiment: training.Experiment, agent: Any, experience: replay.Replay, key: PRNGKeyArray, number: Array
 ) -> Any:
     """Take so many updates, a number that the program is told when it runs."""
     experience = replay.index(experience, experiment.env.spec, experiment.agent.relabel)
 
     def step(i: Array, agent: Any) -> Any:
-        return train.update(experiment, agent, experience, jax.random.fold_in(key, i))[0]
+        return training.update(experiment, agent, experience, jax.random.fold_in(key, i))[0]
 
     return jax.lax.fori_loop(0, number, step, agent)
 

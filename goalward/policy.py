@@ -14,7 +14,7 @@ from goalward import checkpoint, envs, runs
 from goalward.acting import Policy
 from goalward.evaluate import most_episodes, summarise
 from goalward.limits import check_number
-from goalward.train import (
+from goalward.training import (
     Experiment,
     Run,
     build,

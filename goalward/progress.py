@@ -19,7 +19,7 @@ from goalward.doctor import GOOD, Line
 from goalward.findings import NOTE, PROBLEM, WARNING
 from goalward.plan import Plan
 from goalward.profile import Profile
-from goalward.train import Report
+from goalward.training import Report
 
 # Above so many environments with equal settings, the first and the last stand for all.
 MOST_NAMES = 4

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from goalward import data, offline, policy, prng, runs, train
+from goalward import data, offline, policy, prng, runs, training
 from goalward.config import agent_name
 from goalward.data import Rows
 from goalward.envs import core
@@ -63,12 +63,12 @@ def episodes(
     return data.without_single(data.join(found))
 
 
-def _exploiting(experiment: train.Experiment) -> Act:
-    exploit = train.exploiter(experiment)
+def _exploiting(experiment: training.Experiment) -> Act:
+    exploit = training.exploiter(experiment)
     return lambda agent, obs, goal, one: exploit(agent, obs, goal, one[0])
 
 
-def _exploring(experiment: train.Experiment) -> Act:
+def _exploring(experiment: training.Experiment) -> Act:
     return lambda agent, obs, goal, one: experiment.agent.act(agent, obs, goal, one[1])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import falls, foreign, gaits, integrators, learner, memory, physics, scales
-from goalward import train
+from goalward import training
 
 BASELINE = {"4": {"of_peak": 0.5, "vs_textbook": 3.0}, "256": {"of_peak": 0.5, "vs_textbook": None}}
 
@@ -31,7 +31,7 @@ def test_what_fell_behind_beyond_noise_is_told(found, told):
 
 @pytest.mark.parametrize("epochs", [1, 200])
 def test_the_run_whose_memory_is_measured_has_an_iteration_an_epoch(epochs):
-    config = train.build(memory.settings("point_u_maze", epochs)).config
+    config = training.build(memory.settings("point_u_maze", epochs)).config
     assert config.iterations == config.epochs == epochs
 
 
@@ -113,4 +113,4 @@ def test_moves_are_observed_as_large_as_asked_for_beside_the_position():
     moved = state._replace(velocity=jnp.array([0.2, -0.1]))
     assert env.observe(moved)[:2].tolist() == env.observe(state)[:2].tolist()
     assert env.observe(moved)[2:].tolist() == pytest.approx([15.0, 0.0])
-    assert train.build(scales.settings(True, 400_000)).config.epochs == 4
+    assert training.build(scales.settings(True, 400_000)).config.epochs == 4

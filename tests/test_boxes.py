@@ -11,7 +11,7 @@ import toy
 from PIL import Image
 
 import goalward
-from goalward import envs, train
+from goalward import envs, training
 from goalward.envs import boxes, core
 from goalward.errors import UserError
 from goalward.pictures import boards, render
@@ -228,5 +228,5 @@ def test_grids_of_other_shapes_are_not_alike():
     config = toy_config()
     for other, settings in (("boxes_4x9_3", {}), ("boxes_9x4_3", {})):
         with pytest.raises(UserError, match="another grid"):
-            train.build(replace(config, env="boxes_6x6_3", eval_env=other, env_settings=settings))
-    train.build(replace(config, env="boxes_6x6_3", eval_env="boxes_6x6_3_test"))
+            training.build(replace(config, env="boxes_6x6_3", eval_env=other, env_settings=settings))
+    training.build(replace(config, env="boxes_6x6_3", eval_env="boxes_6x6_3_test"))

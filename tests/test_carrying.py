@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import toy
 
-from goalward import train
+from goalward import training
 from goalward.envs.boxes import AGENT, CARRYING
 from goalward.errors import UserError
 from goalward.pictures import carrying
@@ -60,7 +60,7 @@ def test_a_grid_that_is_too_large_is_refused():
 
 @pytest.fixture(scope="module")
 def experiment():
-    return train.build(
+    return training.build(
         toy.config(
             env="boxes_3x3_2", eval_env="boxes_3x3_2_test", steps_per_goal=None, agent={"name": "discrete_crl"},
             env_settings={"episode_length": 12},
@@ -93,7 +93,7 @@ class Told:
 
 def test_the_rank_is_of_the_critics_own_value(experiment):
     """Against one goal after another, by the functions that it is made of."""
-    run = train.init(experiment)
+    run = training.init(experiment)
     found, ranks = carrying.steps_rank(experiment, run.agent), []
 
     def value(agent, obs, goal):

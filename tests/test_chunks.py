@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import toy
 
-from goalward import checkpoint, policy, runs, train
+from goalward import checkpoint, policy, runs, training
 from goalward.envs import core
 from goalward.errors import UserError
 from goalward.evaluate import episode_runner
@@ -163,7 +163,7 @@ def test_one_action_at_a_time_leaves_nothing_pending():
     worlds = starter(env)(jax.random.split(jax.random.key(1), WORLDS))
     run = jax.jit(collector(env, lambda *inputs: act(*inputs)[:, :ACTION], True))
     _, pending, rows = run(None, worlds, (), KEYS)
-    assert pending == train.shapes(train.build(toy.config())).pending == ()
+    assert pending == training.shapes(training.build(toy.config())).pending == ()
     np.testing.assert_array_equal(rows.action[..., 0], 0)
     np.testing.assert_array_equal(rows.action[..., 1], rows.obs[..., 0])
 
@@ -303,9 +303,9 @@ PROGRAMS = {}
 @contextmanager
 def planning():
     """All agents plan three actions; programs are compiled once for them."""
-    make = train.agents.make
+    make = training.agents.make
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.agents, "make", lambda config, spec: Chunked(make(config, spec)))
+        patch.setattr(training.agents, "make", lambda config, spec: Chunked(make(config, spec)))
         patch.setattr(toy, "_programs", PROGRAMS)
         yield
 
@@ -343,18 +343,18 @@ def test_a_resume_within_a_chunk_is_no_stop(chunked, whole, tmp_path):
 
 def test_what_is_pending_makes_a_difference_to_what_follows(chunked, tmp_path):
     """So the test above could fail: the run stops within chunks, whose rest is taken next."""
-    experiment = train.build(toy.config())
-    run = train.restore(experiment, stopped(tmp_path / "run", 2), runs.load_meta(tmp_path / "run"))
+    experiment = training.build(toy.config())
+    run = training.restore(experiment, stopped(tmp_path / "run", 2), runs.load_meta(tmp_path / "run"))
     assert np.any((run.pending.taken > 0) & (run.pending.taken < H) & (run.worlds.steps > 0))
-    gather = jax.jit(train.gatherer(experiment))
+    gather = jax.jit(training.gatherer(experiment))
     rows = gather(run)[0].replay.rows.action
-    blank = gather(run._replace(pending=train.blank(experiment).pending))[0].replay.rows.action
+    blank = gather(run._replace(pending=training.blank(experiment).pending))[0].replay.rows.action
     assert np.any(rows != blank)
 
 
 def test_rows_of_a_run_are_single_actions_of_its_chunks(chunked, whole):
-    experiment = train.build(toy.config())
-    run = train.restore(experiment, toy.latest(whole), runs.load_meta(whole))
+    experiment = training.build(toy.config())
+    run = training.restore(experiment, toy.latest(whole), runs.load_meta(whole))
     rows, inserted = jax.tree.map(np.asarray, run.replay.rows), int(run.replay.inserted)
     order = np.arange(max(0, inserted - 60), inserted) % 60
     first, action = rows.first[order], rows.action[order]
@@ -373,8 +373,8 @@ def test_rows_of_a_run_are_single_actions_of_its_chunks(chunked, whole):
 
 def test_a_loaded_policy_and_a_video_do_what_the_evaluation_does(chunked, whole, monkeypatch):
     experiment, run = policy.load_run(whole)
-    keys = train.evaluation_keys(experiment.config, 3)
-    _, (_, obs) = train.evaluator(experiment, record=True)(run.agent, keys)
+    keys = training.evaluation_keys(experiment.config, 3)
+    _, (_, obs) = training.evaluator(experiment, record=True)(run.agent, keys)
     acting, env = policy.load_policy(whole), experiment.eval_env
     seen = by_hand(env, starter(env)(keys), lambda obs, goal, t: acting.act(obs, goal))
     np.testing.assert_allclose(seen, obs, atol=1e-5)

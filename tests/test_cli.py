@@ -15,7 +15,7 @@ import jax
 import pytest
 import toy
 
-from goalward import checkpoint, cli, progress, runs, train
+from goalward import checkpoint, cli, progress, runs, training
 from goalward.cli import dispatch, main, process
 from goalward.config import AGENTS
 from goalward.errors import DivergedError, MachineError
@@ -364,7 +364,7 @@ def test_what_stops_a_run_has_one_message_and_its_exit_code(command, monkeypatch
     def begin(session):
         raise fault
 
-    monkeypatch.setattr(train.Session, "begin", begin)
+    monkeypatch.setattr(training.Session, "begin", begin)
     found, _, error = command("train", *toy.words(), "--out", tmp_path / "run")
     assert found == code
     assert len(error.strip().splitlines()) == 1
@@ -554,7 +554,7 @@ def test_rates_count_neither_compilation_nor_evaluations(trained, tmp_path, monk
     if resume:
         toy.copy(trained, directory)
         config = toy.epochs(3)
-    progress.show(train.train(config, directory, resume=resume), config, directory, quiet=True)
+    progress.show(training.train(config, directory, resume=resume), config, directory, quiet=True)
     assert seen == pairs
 
 

@@ -14,7 +14,7 @@ import safetensors.numpy
 import toy
 from scipy import stats
 
-from goalward import agents, exported, onnx_model, policy, prng, runtime, train
+from goalward import agents, exported, onnx_model, policy, prng, runtime, training
 from goalward.cli import main
 from goalward.config import from_dict
 from goalward.errors import MachineError, UserError
@@ -42,7 +42,7 @@ def settings(name, agent, network):
 
 @pytest.mark.parametrize(("name", "agent", "network"), CASES)
 def test_numpy_and_onnx_runtime_compute_what_jax_does(name, agent, network, tmp_path):
-    experiment = train.build(settings(name, agent, network))
+    experiment = training.build(settings(name, agent, network))
     experiment, state = exported._in_32_bits(experiment, experiment.agent.init(prng.key(1)))
     spec, constants = experiment.env.spec, Constants()
     sizes = {"obs": spec.obs_dim, "goal": spec.goal_dim}
@@ -190,7 +190,7 @@ def test_arrays_are_written_as_others_read_them_and_read_as_others_write(tmp_pat
 
 
 def test_a_value_that_cannot_be_exported_is_left_out_and_told(folder, monkeypatch, capsys):
-    experiment = train.build(toy.config(agent={"energy": "iqe", "repr_dim": 16}))
+    experiment = training.build(toy.config(agent={"energy": "iqe", "repr_dim": 16}))
     state = experiment.agent.init(prng.key(0))
     graphs, differences, left_out = exported._graphs(experiment, state, {"obs": 2, "goal": 2}, Constants())
     assert list(graphs) == list(differences) == ["policy"]

@@ -12,7 +12,7 @@ import pytest
 import toy
 from gymnasium import spaces
 
-from goalward import contract, envs, prng, recorded, rollout, train
+from goalward import contract, envs, prng, recorded, rollout, training
 from goalward.envs import core, gym
 from goalward.errors import MachineError, UserError
 from goalward.foreign import film, layout, making, probe, snapshot
@@ -374,9 +374,8 @@ def test_a_run_that_is_resumed_equals_one_that_was_not(whole, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_whose_states_cannot_be_kept_goes_on_with_new_episodes(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        train, "compile_programs", toy._compile
-    )  # of its own worlds, not of those of a run before
+    # of its own worlds, not of those of a run before
+    monkeypatch.setattr(training, "compile_programs", toy._compile)
     stop = iter([False] * 3 + [True] * 9)
     toy.run(tmp_path / "run", settings(hidden=True), should_stop=lambda: next(stop))
     last = toy.run(tmp_path / "run", settings(hidden=True), resume=True)[-1]

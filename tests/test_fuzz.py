@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import toy
 
-from goalward import checkpoint, contract, plan, policy, train
+from goalward import checkpoint, contract, plan, policy, training
 from goalward.cli import main
 from goalward.config import AGENTS, to_dict
 from goalward.lab import quickstart
@@ -83,8 +83,8 @@ def run(tmp_path_factory):
     """A run, made before all that takes long is cut off where it would begin."""
     run = toy.trained(tmp_path_factory)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.Session, "begin", begin)
-        patch.setattr(train, "epoch", begin)
+        patch.setattr(training.Session, "begin", begin)
+        patch.setattr(training, "epoch", begin)
         for module, name in (
             (plan, "measure"), (contract, "_look"), (policy, "evaluator"), (render, "evaluator"),
             (quickstart, "train"), (figures, "learning_curve"),

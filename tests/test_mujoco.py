@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import toy
 
-from goalward import envs, presets, runs, train
+from goalward import envs, presets, runs, training
 from goalward.envs import core
 from goalward.envs.mujoco import TASKS, ant, engine, models
 from goalward.envs.mujoco.task import Physics, Start
@@ -204,9 +204,9 @@ def test_evaluated_worlds_stop_where_they_terminate():
         start, goal = reset(key)
         return start._replace(qvel=start.qvel.at[2].set(jnp.where(goal[0] > 0, 8.0, 0.0))), goal
 
-    experiment = train.build(small("ant"))._replace(eval_env=env._replace(reset=thrown))
-    agent = train.init(experiment).agent
-    episodes, (states, obs) = train.evaluator(experiment, record=True)(agent, KEYS[:12])
+    experiment = training.build(small("ant"))._replace(eval_env=env._replace(reset=thrown))
+    agent = training.init(experiment).agent
+    episodes, (states, obs) = training.evaluator(experiment, record=True)(agent, KEYS[:12])
     up = np.asarray(episodes.goal[:, 0] > 0)
     assert 0 < up.sum() < 12
     z = np.asarray(obs[..., 2])
@@ -218,13 +218,13 @@ def test_evaluated_worlds_stop_where_they_terminate():
 
 def test_a_buffer_can_be_sized_in_gigabytes():
     config = small("humanoid", buffer_gb=0.001, num_envs=4)
-    experiment = train.build(config)
+    experiment = training.build(config)
     rows = experiment.config.buffer_rows
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(train.shapes(experiment).replay))
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(training.shapes(experiment).replay))
     assert rows == int(1e6 / 4 / (4 * (229 + 17 + 3 + 1) + 2))
     assert 0.99e6 < size <= 1e6 + 8
     with pytest.raises(UserError, match="buffer_gb"):
-        train.build(replace(config, buffer_gb=1e-5))
+        training.build(replace(config, buffer_gb=1e-5))
     with pytest.raises(UserError, match="buffer_gb is -1"):
         small("humanoid", buffer_gb=-1.0)
 

@@ -12,7 +12,7 @@ import pytest
 import toy
 from test_data import trajectories
 
-from goalward import checkpoint, data, envs, offline, plan, policy, recorded, replay, returns, runs, train
+from goalward import checkpoint, data, envs, offline, plan, policy, recorded, replay, returns, runs, training
 from goalward.config import TrainConfig, check_together, from_dict, preset_for
 from goalward.config.dataset import COLLECTION
 from goalward.errors import DivergedError, UserError
@@ -194,7 +194,7 @@ def test_an_update_that_is_not_finite_is_reproduced_from_the_file(file, tmp_path
         toy.run(tmp_path / "run", config(file))
     saved = checkpoint.latest(runs.failure(tmp_path / "run"))
     assert not any(name.startswith("replay") for name in checkpoint.arrays_under(saved, "")[0])
-    assert np.isnan(float(train.reproduce(tmp_path / "run")["critic_loss"]))
+    assert np.isnan(float(training.reproduce(tmp_path / "run")["critic_loss"]))
 
 
 @pytest.mark.parametrize("agent", ["srl", "chrono", "sac", "td3", "gcbc", "gcsl"])
@@ -255,15 +255,15 @@ def test_a_run_has_whole_rounds_of_updates():
 
 def test_a_dataset_that_does_not_fit_is_told_how_much_would(file):
     settings = config(file)
-    memory = plan.state_memory(train.build(settings))
+    memory = plan.state_memory(training.build(settings))
     rows = data.count(file)
-    assert memory.replay == rows * train.row_bytes(envs.make(settings.env).spec) + 4
+    assert memory.replay == rows * training.row_bytes(envs.make(settings.env).spec) + 4
     needed = memory.needed() - memory.replay // 2
     with pytest.raises(UserError, match=rf"1 world × {rows} rows.*--dataset-rows \d+$") as told:
         plan.check_fits(memory._replace(free=int(needed / plan.USABLE)), settings)
     fits = int(str(told.value).rpartition(" ")[2])
     assert rows / 3 < fits < rows
-    smaller = plan.state_memory(train.build(config(file, dataset_rows=fits)))
+    smaller = plan.state_memory(training.build(config(file, dataset_rows=fits)))
     plan.check_fits(smaller._replace(free=int(needed / plan.USABLE) + 1), settings)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import toy
 
-from goalward import contract, envs, train
+from goalward import contract, envs, training
 from goalward.cli import main
 from goalward.envs import own, trust
 from goalward.errors import MachineError, UserError
@@ -318,7 +318,7 @@ def test_a_run_goes_on_with_the_file_that_it_had_and_no_other(command, project, 
 
 
 def test_a_file_that_is_gone_or_changed_is_told_by_its_name(command, project, monkeypatch):
-    monkeypatch.setattr(train, "compile_programs", toy._compile)  # of the file as it is, not as it was before
+    monkeypatch.setattr(training, "compile_programs", toy._compile)  # of the file as it is, not as it was
     own_file = project / "mine.py"
     before = own_file.read_text()
     try:

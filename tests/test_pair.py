@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import toy
 
-from goalward import agents, plan, policy, runs, train
+from goalward import agents, plan, policy, runs, training
 from goalward.agents.pair import LEARNER_STREAM, State
 from goalward.cli import main
 from goalward.types import Batch
@@ -72,7 +72,7 @@ def test_the_collector_and_all_that_it_collects_are_those_of_an_ordinary_run(tra
 def test_the_learner_is_one_of_its_own_fed_with_the_same_batches():
     """It is what is looked at too; here it has the collector's depth, and is still another agent."""
     tiny = {"depth": 1, "block_size": 1, "width": 4, "layer_norm": False, "activation": "tanh"}
-    experiment = train.build(toy.config(collector_depth=1, network=tiny))
+    experiment = training.build(toy.config(collector_depth=1, network=tiny))
     pair, spec = experiment.agent, experiment.env.spec
     alone = agents.make(replace(experiment.config, collector_depth=None), spec)
     sizes = (spec.obs_dim, spec.action_dim, spec.goal_dim, spec.goal_dim)
@@ -109,9 +109,9 @@ def test_a_resume_is_no_stop(paired, tmp_path):
 
 def test_a_plan_counts_both():
     def costs(**changes):
-        experiment = train.build(toy.config(**changes))
-        run = train.shapes(experiment)
-        flops = plan.matmul_flops(partial(train.update, experiment), run.agent, run.replay, run.key)
+        experiment = training.build(toy.config(**changes))
+        run = training.shapes(experiment)
+        flops = plan.matmul_flops(partial(training.update, experiment), run.agent, run.replay, run.key)
         return plan.parameters(run.agent), plan.state_memory(experiment), flops
 
     parameters, memory, flops = costs(**CHANGES)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 import toy
 
-from goalward import plan, train
+from goalward import plan, training
 from goalward.errors import UserError
 
 
@@ -40,17 +40,17 @@ def test_arithmetic_of_an_update_is_eleven_passes_through_a_trunk(depth, batch):
     deep = toy.config(batch_size=batch, network={"depth": 2 + depth, "width": 64})
     flops = []
     for config in (small, deep):
-        experiment = train.build(config)
-        run = train.shapes(experiment)
+        experiment = training.build(config)
+        run = training.shapes(experiment)
         flops.append(
-            plan.matmul_flops(lambda *a, e=experiment: train.update(e, *a), run.agent, run.replay, run.key)
+            plan.matmul_flops(lambda *a, e=experiment: training.update(e, *a), run.agent, run.replay, run.key)
         )
     assert flops[1] - flops[0] == 11 * 2 * batch * width**2 * depth
 
 
 def test_memory_is_that_of_the_arrays():
-    experiment = train.build(toy.config())
-    memory, run = plan.state_memory(experiment), train.init(experiment)
+    experiment = training.build(toy.config())
+    memory, run = plan.state_memory(experiment), training.init(experiment)
 
     def held(tree):
         return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
@@ -206,9 +206,9 @@ def test_the_estimate_holds_for_a_deep_collector_of_a_shallow_learner():
 
 def needs(config):
     """Bytes of an iteration besides the state: by XLA, and as estimated."""
-    experiment = train.build(config)
-    program = jax.jit(partial(train.iteration, experiment, train.gatherer(experiment)), donate_argnums=0)
-    needed = program.lower(train.shapes(experiment)).compile().memory_analysis().temp_size_in_bytes
+    experiment = training.build(config)
+    program = jax.jit(partial(training.iteration, experiment, training.gatherer(experiment)), donate_argnums=0)
+    needed = program.lower(training.shapes(experiment)).compile().memory_analysis().temp_size_in_bytes
     return needed, plan.most_memory(experiment).activations
 
 

@@ -9,7 +9,7 @@ import pytest
 import toy
 
 import goalward
-from goalward import checkpoint, policy, runs, train
+from goalward import checkpoint, policy, runs, training
 from goalward.errors import UserError
 
 
@@ -74,7 +74,7 @@ def test_the_best_policy_is_that_of_the_best_checkpoint(trained, tmp_path):
     run = toy.copy(trained, tmp_path / "run")
     saved = checkpoint.list_saved(runs.checkpoints(run))
     for i, entry in enumerate(saved):  # the oldest is now the best
-        again = checkpoint.restore(entry, train.shapes(train.build(toy.config())))
+        again = checkpoint.restore(entry, training.shapes(training.build(toy.config())))
         state = entry.state | {"score": 1.0 - i / 10}
         checkpoint.save(runs.checkpoints(run), entry.iteration, again, state)
     found = [int(policy.load_run(run, best=best)[1].updates) for best in (True, False)]

@@ -6,7 +6,7 @@ import numpy as np
 import toy
 from scipy import stats
 
-from goalward import practice, replay, train
+from goalward import practice, replay, training
 from goalward.types import EnvSpec, Trajectory
 
 SPEC = EnvSpec(3, 1, 2, 10, lambda obs: obs[..., :2], lambda a, g: jnp.linalg.norm(a - g, axis=-1), 0.5)
@@ -49,9 +49,9 @@ def test_only_what_the_ring_holds_is_practised():
 
 
 def test_worlds_practise_until_the_episode_ends_or_another_goal_is_drawn():
-    experiment = train.build(toy.config(practised_goals=0.5))
-    gather = jax.jit(train.gatherer(experiment))
-    run, _ = gather(train.init(experiment))
+    experiment = training.build(toy.config(practised_goals=0.5))
+    gather = jax.jit(training.gatherer(experiment))
+    run, _ = gather(training.init(experiment))
     again, _ = gather(run)
     rows = again.replay.rows
     steps = experiment.config.steps_per_iteration

@@ -14,7 +14,7 @@ import pytest
 import toy
 from PIL import Image
 
-from goalward import envs, train
+from goalward import envs, training
 from goalward.envs.maze import parse
 from goalward.envs.mujoco import engine
 from goalward.envs.mujoco import render as pictures
@@ -532,8 +532,8 @@ def test_an_episode_is_as_long_as_something_moves():
 def as_run(monkeypatch, env):
     """Every run directory holds a fresh agent of `env`."""
     config = toy.config(env_settings={})
-    experiment = train.Experiment(config, env, env, train.agents.make(config, env.spec))
-    run = train.blank(experiment)
+    experiment = training.Experiment(config, env, env, training.agents.make(config, env.spec))
+    run = training.blank(experiment)
     monkeypatch.setattr(render, "load_run", lambda directory, best, env_file: (experiment, run))
 
 
@@ -550,7 +550,7 @@ def test_a_run_becomes_a_video_of_all_its_episodes(monkeypatch, tmp_path, fake):
     ((qpos, goals, options),) = shown
     assert qpos.shape == goals.shape == (45, 2)
     assert options == {"width": 64, "height": 64, "camera": "auto"}
-    keys = train.evaluation_keys(toy.config(), 3)
+    keys = training.evaluation_keys(toy.config(), 3)
     np.testing.assert_array_equal(goals[::15], starter(make_env())(keys).goal)
     frames, times = read_gif(tmp_path / "episodes.gif")
     assert len(frames) == 45
@@ -559,7 +559,7 @@ def test_a_run_becomes_a_video_of_all_its_episodes(monkeypatch, tmp_path, fake):
 
 def test_goals_that_move_are_shown_where_they_were(monkeypatch, tmp_path, fake):
     env = make_env(follow=lambda physics, goal: goal + jnp.array([1.0, 0.0]))
-    keys = train.evaluation_keys(toy.config(), 2)
+    keys = training.evaluation_keys(toy.config(), 2)
     states = jax.tree.map(lambda leaf: jnp.stack([leaf] * 5), starter(env)(keys).state)
     goals = render.commanded(env, keys, states)
     first = np.asarray(starter(env)(keys).goal)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import toy
 
-from goalward import checkpoint, policy, runs, train
+from goalward import checkpoint, policy, runs, training
 from goalward.cli import main
 from goalward.errors import UserError
 from goalward.lab import quickstart
@@ -99,7 +99,7 @@ def test_a_live_quickstart_is_not_replaced(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "config", lambda seed: toy.epochs(3, seed=seed))
     directory = toy.copy(trained, tmp_path / "quickstart")
     runs.save_config(directory, toy.epochs(3))
-    reports = train.train(toy.epochs(3), directory, resume=True)
+    reports = training.train(toy.epochs(3), directory, resume=True)
     next(reports)
     before = toy.contents(directory)
     with pytest.raises(UserError, match=f"{directory} is in use by another process"):

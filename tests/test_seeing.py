@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import toy
 
-from goalward import agents, envs, train
+from goalward import agents, envs, training
 from goalward.agents.seeing import Seeing
 from goalward.config import NetworkConfig
 from goalward.envs import point
@@ -55,7 +55,7 @@ def test_rows_goals_and_distances_do_not_know_of_a_lens():
 def test_an_agent_behind_a_sight_is_the_agent_of_what_it_is_given(name):
     network = NetworkConfig(depth=1, block_size=1, width=4).__dict__
     config = toy.config(network=network, agent={"name": name, "actor_commanded_goals": 0.5})
-    spec = train.build(config).env.spec
+    spec = training.build(config).env.spec
     seeing = agents.make(config, spec._replace(sight=SIGHT))
     inner = agents.make(config, spec._replace(obs_dim=4))
     assert isinstance(seeing, Seeing)
@@ -82,7 +82,7 @@ def test_an_agent_behind_a_sight_is_the_agent_of_what_it_is_given(name):
 def test_goals_that_are_seen_otherwise_are_not_compared():
     """ChronoSRL's hinge is of distances between goals as they are."""
     config = toy.config(agent={"name": "chrono"})
-    spec = train.build(config).env.spec
+    spec = training.build(config).env.spec
     batch = Batch(*(jnp.ones((8, size)) for size in (2, 4, 2, 2)))
     for sight, refused in ((SIGHT, True), (SIGHT._replace(goal=None), False)):
         inner = agents.make(config, spec._replace(sight=sight)).agent
@@ -98,7 +98,7 @@ def test_a_collector_sees_as_its_learner_does():
         collector_depth=1, env_settings={"episode_length": 20, "lens_layers": 1},
         network=NetworkConfig(depth=1, block_size=1, width=4).__dict__,
     )  # fmt: skip
-    pair = train.build(config).agent
+    pair = training.build(config).agent
     assert isinstance(pair.collector, Seeing)
     assert isinstance(pair.learner, Seeing)
     assert pair.learner.agent.spec.obs_dim == point.LENS_WIDTH

@@ -17,7 +17,7 @@ import pytest
 import toy
 
 import goalward
-from goalward import cli, envs, machine, plan, policy, progress, runs, train
+from goalward import cli, envs, machine, plan, policy, progress, runs, training
 from goalward.cli import dispatch, process
 from goalward.config import AGENTS
 from goalward.errors import MachineError, UserError
@@ -86,7 +86,8 @@ def test_every_figure_has_matplotlibs_own_settings():
 def test_keys_are_of_one_kind(trained):
     with jax.default_prng_impl("rbg"):
         assert len(policy.load_policy(trained).act([0, 0], [1, 1])) == 2
-        assert train.evaluation_keys(toy.config(), 3).dtype == train.shapes(train.build(toy.config())).key.dtype
+        keys = training.evaluation_keys(toy.config(), 3)
+        assert keys.dtype == training.shapes(training.build(toy.config())).key.dtype
     for path in SOURCE.rglob("*.py"):
         if path.name != "prng.py":
             assert not re.search(r"random\.(key|PRNGKey|wrap_key_data)\(", path.read_text(encoding="utf-8")), (
@@ -96,7 +97,7 @@ def test_keys_are_of_one_kind(trained):
 
 def test_64_bits_are_refused_by_name():
     with jax.enable_x64(True), pytest.raises(UserError, match="unset JAX_ENABLE_X64"):
-        train.build(toy.config())
+        training.build(toy.config())
 
 
 @pytest.mark.parametrize("variable", ["JAX_ENABLE_X64=maybe", "JAX_PLATFORMS=abacus", "JAX_PLATFORMS=cuda"])
@@ -225,7 +226,7 @@ def test_runs_go_in_threads_and_beside_an_event_loop(trained, tmp_path):
 def test_what_is_no_configuration_is_refused(tmp_path, monkeypatch, config):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a user
     with pytest.raises(UserError, match="it must be a TrainConfig"):
-        next(train.train(config, tmp_path / "run"))
+        next(training.train(config, tmp_path / "run"))
 
 
 # What people are told to type -------------------------------------------------------------------------------
@@ -284,7 +285,7 @@ def test_what_people_are_told_to_type_works(monkeypatch, capsys, trained):
     }  # fmt: skip
     assert sorted(flag for flag in flags - foreign if flag not in helps) == []
     functions = {found for text in texts for found in re.findall(r"`(goalward\.[a-z_.]+)\(", text)}
-    assert "goalward.train.reproduce" in functions
+    assert "goalward.training.reproduce" in functions
     for function in functions:
         assert callable(eval(function, {"goalward": goalward}))
     installs = {found for text in texts for found in re.findall(r"pip install (\w[\w-]*)", text)}

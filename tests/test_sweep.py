@@ -15,7 +15,7 @@ import pytest
 import toy
 from rich.console import Console
 
-from goalward import files, metrics, plan, runs, train
+from goalward import files, metrics, plan, runs, training
 from goalward.cli import main
 from goalward.cli import sweep as command
 from goalward.errors import MachineError, UserError
@@ -695,8 +695,8 @@ def test_a_run_that_cannot_fit_is_refused_before_anything_starts(monkeypatch):
 
 
 def test_memory_is_estimated_once_for_each_settings(monkeypatch):
-    built, real = [], train.build
-    monkeypatch.setattr(train, "build", lambda config: built.append(config) or real(config))
+    built, real = [], training.build
+    monkeypatch.setattr(training, "build", lambda config: built.append(config) or real(config))
     needs, room = costs.needs(make({"depth": [2, 4], "seed": "0..9"}).trials, [local.Slot((0, 1))] * 2)
     assert (len(built), len(needs)) == (2, 20)
     assert all(plan.PROCESS < need.memory < plan.PROCESS + 10**6 for need in needs.values())

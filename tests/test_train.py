@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import toy
 
-from goalward import checkpoint, contract, metrics, policy, replay, runs, train
+from goalward import checkpoint, contract, metrics, policy, replay, runs, training
 from goalward.errors import DivergedError, MachineError, UserError
 
 EVALUATED = {"success_rate", "final_success", "time_at_goal", "time_at_goal_fraction", "final_distance"}
@@ -40,9 +40,9 @@ def whole(tmp_path_factory):
 def session(tmp_path):
     """A run in memory that has begun."""
     directory = tmp_path / "run"
-    experiment = train.build(toy.config())
-    with runs.new(directory, toy.config(), "cpu", train.env_versions(experiment)):
-        session = train.Session(experiment, directory)
+    experiment = training.build(toy.config())
+    with runs.new(directory, toy.config(), "cpu", training.env_versions(experiment)):
+        session = training.Session(experiment, directory)
         session.begin()
         yield session
         session.close()
@@ -169,7 +169,7 @@ def test_rows_of_lost_work_are_removed_at_a_resume(whole, tmp_path):
     directory = toy.copy(whole[0], tmp_path / "run")
     shutil.rmtree(toy.latest(directory).path)
     at = toy.latest(directory).iteration
-    reports = train.train(toy.epochs(4), directory, resume=True)
+    reports = training.train(toy.epochs(4), directory, resume=True)
     next(reports)
     assert [row["iteration"] for row in runs.read_metrics(directory)] == [*range(0, at + 1, 3)]
     for _ in reports:
@@ -224,7 +224,7 @@ def test_an_iteration_is_its_parts_one_by_one(session):
 
     gathered, _ = session.programs.gather(jax.tree.map(jnp.copy, session.run))
     before = jax.tree.map(jnp.copy, session.run.agent)
-    report = next(train.epoch(session))
+    report = next(training.epoch(session))
     agent, each = before, []
     for key in jax.random.split(learn_key, config.updates_per_iteration):
         agent, metrics = update(agent, gathered.replay, key)
@@ -254,9 +254,9 @@ def test_evaluations_have_the_same_starts_and_goals_each_time(whole, trained):
 
 def test_chance_is_what_check_env_finds_and_stays_as_it_was_measured_first(whole, trained, tmp_path):
     """Beside it, old runs go on without."""
-    experiment = train.build(toy.config(env_settings={"episode_length": 40}))
+    experiment = training.build(toy.config(env_settings={"episode_length": 40}))
     found = contract.check(experiment.env, worlds=256)
-    chance = train.chance_level(experiment)(train.evaluation_keys(experiment.config, 512))
+    chance = training.chance_level(experiment)(training.evaluation_keys(experiment.config, 512))
     assert 0.1 < found.random_success < 0.9
     assert chance["random_success_rate"] == pytest.approx(found.random_success, abs=0.08)
     assert chance["random_time_at_goal_fraction"] == pytest.approx(found.random_time_at_goal, abs=0.05)
@@ -291,17 +291,18 @@ def test_block_norms_are_recorded_on_request_and_change_nothing_else(trained, tm
 
 def test_evaluation_keys_depend_on_the_seed_alone():
     data = [
-        jax.random.key_data(train.evaluation_keys(c)) for c in (toy.config(), toy.epochs(9), toy.config(seed=1))
+        jax.random.key_data(training.evaluation_keys(c))
+        for c in (toy.config(), toy.epochs(9), toy.config(seed=1))
     ]
     np.testing.assert_array_equal(data[0], data[1])
     assert not np.any(np.all(data[0] == data[2], axis=-1))
-    assert train.evaluation_keys(toy.config(), 7).shape == (7,)
+    assert training.evaluation_keys(toy.config(), 7).shape == (7,)
     assert len(np.unique(data[0], axis=0)) == 4
 
 
 def test_a_number_that_is_not_finite_stops_the_run_and_can_be_reproduced(tmp_path, monkeypatch):
     """A few rows of the replay are NaN: the first update that draws one must be found and kept, no other."""
-    begin, started = train.Session.begin, []
+    begin, started = training.Session.begin, []
 
     def begin_poisoned(session):
         report = begin(session)
@@ -311,7 +312,7 @@ def test_a_number_that_is_not_finite_stops_the_run_and_can_be_reproduced(tmp_pat
         started.append(jax.tree.map(jnp.copy, session.run))
         return report
 
-    monkeypatch.setattr(train.Session, "begin", begin_poisoned)
+    monkeypatch.setattr(training.Session, "begin", begin_poisoned)
     directory, config = tmp_path / "run", toy.config(updates_per_iteration=12, seed=1)
     with pytest.raises(DivergedError) as caught:
         toy.run(directory, config)
@@ -319,15 +320,15 @@ def test_a_number_that_is_not_finite_stops_the_run_and_can_be_reproduced(tmp_pat
     bad = failure.state["update"]
     assert 0 < bad < 11, "another seed, so that there are updates on both sides"
     message = str(caught.value)
-    told = (f"update {bad + 1} gave", "critic_loss = nan", "actor_loss = nan", "goalward.train.reproduce")
+    told = (f"update {bad + 1} gave", "critic_loss = nan", "actor_loss = nan", "goalward.training.reproduce")
     assert all(part in message for part in (*told, str(runs.failure(directory)))), message
-    assert not np.isfinite(train.reproduce(directory)["critic_loss"])
+    assert not np.isfinite(training.reproduce(directory)["critic_loss"])
 
-    experiment = train.build(config)
-    run, learn_key = jax.jit(train.gatherer(experiment))(started[0])
-    update = jax.jit(partial(train.update, experiment))
+    experiment = training.build(config)
+    run, learn_key = jax.jit(training.gatherer(experiment))(started[0])
+    update = jax.jit(partial(training.update, experiment))
     agent = run.agent
-    keys = train.update_keys(experiment, learn_key)
+    keys = training.update_keys(experiment, learn_key)
     for key in keys[:bad]:
         agent, metrics = update(agent, run.replay, key)
         assert np.isfinite(metrics["critic_loss"])
@@ -344,7 +345,7 @@ def test_a_number_that_is_not_finite_stops_the_run_and_can_be_reproduced(tmp_pat
     [([1.0, 2.0, 3.0], 3), ([1.0, np.nan, 3.0], 1), ([np.inf, 2.0, np.nan], 0), ([1.0, 2.0, -np.inf], 2)],
 )
 def test_the_first_update_that_is_not_finite_is_found(values, first_bad):
-    means, found = train.inspect({"a": jnp.ones(3), "b": jnp.array(values)})
+    means, found = training.inspect({"a": jnp.ones(3), "b": jnp.array(values)})
     assert int(found) == first_bad
     assert float(means["a"]) == 1
 
@@ -354,7 +355,7 @@ def test_a_run_in_use_is_refused_to_a_second_process(trained, tmp_path):
     code = "import sys; from pathlib import Path; from goalward import runs\n"
     code += "with runs.lock(Path(sys.argv[1])): print('held')"
     second = [sys.executable, "-c", code, str(directory)]
-    reports = train.train(toy.epochs(3), directory, resume=True)
+    reports = training.train(toy.epochs(3), directory, resume=True)
     next(reports)
     result = subprocess.run(second, capture_output=True, text=True, check=False)
     assert result.returncode != 0

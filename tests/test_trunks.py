@@ -12,7 +12,7 @@ from test_agents import CONFIGS, RATES, batch_of, named_leaves, spec
 from test_agents import agent_of as paper_agent_of
 from test_networks import call, random_leaves, shape_of
 
-from goalward import agents, plan, profile, runs, train
+from goalward import agents, plan, profile, runs, training
 from goalward.attention import KEPT_ARRAYS, AttentionTrunk
 from goalward.config import CRLConfig, NetworkConfig, TrainConfig
 from goalward.errors import UserError
@@ -351,7 +351,7 @@ def test_a_run_is_planned_and_profiled(tmp_path):
     """Of the kind whose sizes a plan has to know."""
     kind = "attention"
     config = toy.config(**settings(kind))
-    planned, actor = plan.plan(config), train.shapes(train.build(config)).agent.params.actor
+    planned, actor = plan.plan(config), training.shapes(training.build(config)).agent.params.actor
     assert planned.memory.activations > 0
     assert planned.parameters["actor"] == sum(leaf.size for leaf in jax.tree.leaves(actor))
     profiler = profile.Profiler(tmp_path / "profile")
@@ -380,16 +380,16 @@ def test_a_run_is_planned_and_profiled(tmp_path):
 )
 def test_settings_that_a_kind_does_not_have_are_refused_by_name(kind, network, told):
     whole = settings(kind)["network"]
-    train.build(toy.config(network=whole))
+    training.build(toy.config(network=whole))
     with pytest.raises(UserError, match=told):
-        train.build(toy.config(network=whole | network))
+        training.build(toy.config(network=whole | network))
 
 
 def test_attention_needs_whole_blocks_in_a_collector_and_in_halves_too():
     config = toy.config(**settings("attention"))
     with pytest.raises(UserError, match=r"collector_depth is 2, .*--collector-depth 4"):
-        train.build(replace(config, collector_depth=2))
+        training.build(replace(config, collector_depth=2))
     halved = settings("attention") | {"agent": {"name": "srl", "bins": 8}}
     with pytest.raises(UserError, match=r"half of it, .* use --critic-depth 8"):
-        train.build(toy.config(**halved))
-    train.build(toy.config(**halved | {"network": halved["network"] | {"critic_depth": 8}}))
+        training.build(toy.config(**halved))
+    training.build(toy.config(**halved | {"network": halved["network"] | {"critic_depth": 8}}))

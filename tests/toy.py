@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tensorboardX.proto.event_pb2 import Event
 
-from goalward import checkpoint, presets, runs, train
+from goalward import checkpoint, presets, runs, training
 from goalward.config import TrainConfig, from_dict, merge, named_agent, to_dict
 
 # Three iterations an epoch, each of 4 · 10 environment steps and 2 updates, after a prefill of two rounds.
@@ -29,11 +29,11 @@ SETTINGS = {
 }
 ITERATIONS, UPDATES, STEPS = 3, 2, 40
 
-_compile = train.compile_programs
+_compile = training.compile_programs
 _programs, _trained = {}, {}
 
 
-def _compile_once(experiment: train.Experiment, profiler=None) -> train.Programs:
+def _compile_once(experiment: training.Experiment, profiler=None) -> training.Programs:
     """Compiling takes most of a toy run's time; programs of equal sizes are equal."""
     if profiler:
         return _compile(experiment, profiler)
@@ -46,7 +46,7 @@ def _compile_once(experiment: train.Experiment, profiler=None) -> train.Programs
     return _programs[name]
 
 
-train.compile_programs = _compile_once
+training.compile_programs = _compile_once
 
 
 def config(**changes) -> TrainConfig:
@@ -77,9 +77,9 @@ def words(settings: dict | None = None) -> list[str]:
     return line
 
 
-def run(directory: Path, settings: TrainConfig | None = None, **options) -> list[train.Report]:
+def run(directory: Path, settings: TrainConfig | None = None, **options) -> list[training.Report]:
     """Train to the end, or to a stop; all reports."""
-    return list(train.train(settings or config(), directory, **options))
+    return list(training.train(settings or config(), directory, **options))
 
 
 def trained(tmp_path_factory) -> Path:

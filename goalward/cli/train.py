@@ -17,7 +17,7 @@ from goalward.limits import INT32, check_number
 if TYPE_CHECKING:
     from goalward.offline import Dataset
     from goalward.profile import Profiler
-    from goalward.train import Experiment
+    from goalward.training import Experiment
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,19 @@ def defaults(typed: Args) -> Args:
 def run(args: Args) -> None:
     """Start or resume a run, and show it until it ends or is stopped."""
     with heedless_output(), stop_signals() as should_stop:
-        from goalward import machine, plan, progress, runs, train
+        from goalward import machine, plan, progress, runs, training
         from goalward.profile import Profiler
 
         settings = config(args)
-        experiment = train.build(settings)
+        experiment = training.build(settings)
         plan.check_fits(plan.state_memory(experiment), experiment.config)
         dataset = _dataset(experiment, new=args.resume is None)
         directory = args.resume or args.out or runs.default_directory(settings)
-        note = train.other_threads(directory) if args.resume else None
+        note = training.other_threads(directory) if args.resume else None
         if note:
             print(note, file=sys.stderr)
         profiler = Profiler(runs.profile(directory)) if args.profile else None
-        reports = train.train(
+        reports = training.train(
             settings, directory, resume=args.resume is not None, dataset=dataset,
             should_stop=should_stop, profiler=profiler, changed_env=args.env_file is not None,
         )  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from goalward import plan, train
+from goalward import plan, training
 from goalward.errors import MachineError, UserError
 from goalward.lab.axes import Trial
 from goalward.lab.launchers.core import Launcher, Task
@@ -39,7 +39,7 @@ def memory(trials: Sequence[Trial]) -> dict[str, plan.Memory]:
     for trial in trials:
         if _settings(trial) not in known:
             try:
-                known[_settings(trial)] = plan.most_memory(train.build(trial.config))
+                known[_settings(trial)] = plan.most_memory(training.build(trial.config))
             except UserError as error:
                 raise UserError(f"the run {trial.name} cannot be: {error}") from error
     return {trial.name: known[_settings(trial)] for trial in trials}

@@ -21,7 +21,7 @@ from goalward.lab import folder as folders
 from goalward.lab.axes import Trial
 from goalward.lab.study import Part, Study
 from goalward.pictures import carrying, embedding, figures, maps
-from goalward.train import Experiment, build, other_version, restore
+from goalward.training import Experiment, build, other_version, restore
 
 FORMAT = 1  # raised whenever something below is computed in another way
 # By measure: what of a look it is.

@@ -16,7 +16,7 @@ from goalward.limits import SEEDS
 from goalward.pictures import figures
 from goalward.policy import load_run
 from goalward.progress import print_evaluation, print_summary, show
-from goalward.train import Experiment, Run, chance_level, evaluator, train
+from goalward.training import Experiment, Run, chance_level, evaluator, train
 
 TIME_LIMIT = 150.0  # seconds of training, compilation included
 TARGET = 0.99  # success rate of an evaluation that ends training early

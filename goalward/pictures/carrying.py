@@ -15,7 +15,7 @@ from goalward.errors import UserError
 from goalward.evaluate import MOST_GOALS
 from goalward.pictures.maps import rank_correlation
 from goalward.rollout import starter
-from goalward.train import Experiment, evaluation_keys
+from goalward.training import Experiment, evaluation_keys
 
 MOST_STATES = 500_000
 MOST_CELLS = 62  # whose boxes are bits of one number

@@ -15,7 +15,7 @@ from goalward.envs.core import Env
 from goalward.envs.maze import distances
 from goalward.pictures import style
 from goalward.pictures.figures import GOAL
-from goalward.train import Experiment, evaluation_keys, evaluator
+from goalward.training import Experiment, evaluation_keys, evaluator
 
 COLUMNS = 3
 

@@ -21,7 +21,7 @@ from goalward.envs.maze import Maze
 from goalward.envs.maze import distances as distances_from
 from goalward.envs.point import from_cells, to_cells
 from goalward.errors import UserError
-from goalward.train import Experiment
+from goalward.training import Experiment
 
 WALL, GOAL = "#3b3f45", "#d1495b"
 PER_CELL = 12  # points of a distance map along a cell's side

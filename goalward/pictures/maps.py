@@ -13,7 +13,7 @@ from goalward.errors import UserError
 from goalward.pictures import style
 from goalward.pictures.figures import GOAL, distances, in_walls, maze_of, paint, places
 from goalward.pictures.walking import walking_distances
-from goalward.train import Experiment
+from goalward.training import Experiment
 
 COLUMNS = 3
 

@@ -20,7 +20,7 @@ from goalward.pictures import boards, figures
 from goalward.pictures.figures import check_new
 from goalward.policy import load_run
 from goalward.rollout import starter
-from goalward.train import Experiment, evaluation_keys, evaluator
+from goalward.training import Experiment, evaluation_keys, evaluator
 
 VIDEO = "episodes.gif"
 VIEWS = ("auto", "top", "side")

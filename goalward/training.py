@@ -606,7 +606,7 @@ class Session:
         number = int(self.run.updates) - updates + bad + 1
         raise DivergedError(
             f"update {number} gave {', '.join(seen)}. The state before it is in {folder}; "
-            f"`goalward.train.reproduce({str(self.directory)!r})` repeats it. "
+            f"`goalward.training.reproduce({str(self.directory)!r})` repeats it. "
             "A smaller learning rate, or --layer-norm, often helps"
         )
 
