@@ -56,11 +56,6 @@ def build(config: TrainConfig) -> Experiment:
     """Build environments and agent. Raises `UserError` for names and sizes that cannot be."""
     if not isinstance(config, TrainConfig):
         raise UserError(f'config is {config!r}; it must be a TrainConfig, such as TrainConfig("point_u_maze")')
-    if jnp.result_type(float) != jnp.float32:
-        raise UserError(
-            "JAX computes in 64 bits, goalward in 32: unset JAX_ENABLE_X64, "
-            "or jax.config.update('jax_enable_x64', False)"
-        )
     check_together(config)
     env = envs.make(config.env, config.env_settings)
     eval_env = envs.make(config.eval_env or config.env, config.env_settings)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+
 from goalward.config import TrainConfig
 from goalward.envs import boxes, gym, maze, own, point, shapes
 from goalward.envs.core import Entry, Env
@@ -55,8 +57,13 @@ def make(name: str, settings: Mapping[str, Any] | None = None) -> Env:
     """Build the environment `name`, with some of its settings changed.
 
     Raises `UserError` for an unknown name, for a setting that is unknown or out of range, and for what is wrong
-    with an environment of a person's own.
+    with an environment of a person's own; and where JAX is told to compute in 64 bits.
     """
+    if jnp.result_type(float) != jnp.float32:
+        raise UserError(
+            "JAX computes in 64 bits, goalward in 32: unset JAX_ENABLE_X64, "
+            "or jax.config.update('jax_enable_x64', False)"
+        )
     entry = _entry(name)
     built = entry.build(name, parse(entry.settings, name, settings or {}))
     env = built if isinstance(built, Env) else _simulated(name, built)

@@ -31,6 +31,9 @@ class Engine(NamedTuple):
     # state -> the same, with all that another process needs to go on from it, where steps leave that out.
     complete: Callable[[Any], Any] | None = None
     keeps: bool = True  # whether a state goes on in another process; else episodes start anew there
+    close: Callable[[], None] | None = (
+        None  # ends what is open; states go on after it only if they are complete
+    )
 
 
 class Film(NamedTuple):

@@ -140,6 +140,7 @@ def make(recipe: Recipe, settings: GymSettings) -> core.Env:
         faults=lambda state: state.faults,
         complete=host.complete,
         keeps=found.words > 0,
+        close=host.close,
     )
     return core.Env(
         name=name,
@@ -300,6 +301,12 @@ class Host:
         pool.run()
         snapshot = np.where(due[:, None], block.snapshot.view(np.uint32), state.snapshot)
         return state._replace(kept=state.kept | due, snapshot=snapshot)
+
+    def close(self) -> None:
+        """End the processes of all worlds, and close those of this one."""
+        for pool, _ in self._pools.values():
+            pool.close()
+        self._pools.clear()
 
     def _pool(self, worlds: int) -> tuple[Here | Apart, np.ndarray]:
         if worlds not in self._pools:

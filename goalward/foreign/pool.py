@@ -44,6 +44,11 @@ class Here:
         if fault:
             raise UserError(f"{self._name}: {fault}")
 
+    def close(self) -> None:
+        """Close the worlds."""
+        for world in self._worlds:
+            world.env.close()
+
 
 class Apart:
     """Worlds in processes of their own."""
@@ -68,6 +73,10 @@ class Apart:
             _tell(process)
         for process in self._processes:
             self._hear(process)
+
+    def close(self) -> None:
+        """End the processes."""
+        self._end()
 
     def _hear(self, process: "subprocess.Popen[bytes]") -> None:
         answer = _out(process).readline()
