@@ -53,5 +53,5 @@ clean:
 	touch $@
 
 .venv/installed-system: .venv/installed-dev
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group others --editable '.[gym,ray,slurm]'
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group others --group browser --editable '.[gym,ray,slurm]'
 	touch $@

@@ -31,6 +31,7 @@ class Look(NamedTuple):
     success: Array
     terminated: Array
     truncated: Array  # at the step that the time limit allows as the last, or by the environment itself
+    over: Array  # the environment has ended the episode: the world stays where it is
     steps: Array
 
 
@@ -79,6 +80,7 @@ def look(env: core.Env, worlds: core.Worlds) -> Look:
         success=spec.success(achieved, worlds.goal),
         terminated=worlds.terminated,
         truncated=truncated,
+        over=core.ended(env, worlds),
         steps=worlds.steps,
     )
 
@@ -186,6 +188,11 @@ class World(gymnasium.Env[dict[str, np.ndarray], Any]):
     def success(self) -> bool:
         """Whether the goal is reached."""
         return bool(self._now().success)
+
+    @property
+    def over(self) -> bool:
+        """Whether the environment has ended the episode, so that the world stays where it is until `reset`."""
+        return bool(self._now().over)
 
     @property
     def steps(self) -> int:

@@ -28,6 +28,7 @@ from goalward.cli import (
     status,
     sweep,
     train,
+    view,
 )
 from goalward.cli.settings import ANY_AGENT
 from goalward.errors import UserError
@@ -59,6 +60,7 @@ COMMANDS: dict[str, Command] = {
     "check-env": Command(check_env.Args, check_env.run),
     "new-task": Command(new_task.Args, new_task.run),
     "render": Command(render.Args, render.run),
+    "view": Command(view.Args, view.run),
     "export": Command(export.Args, export.run),
     "curves": Command(curves.Args, curves.run),
     "digest": Command(digest.Args, digest.run),

@@ -5,7 +5,7 @@ simulation it is for, and what is settled after it. The first and the last are p
 too, or it is an `Engine` that lives outside of JAX; `goalward.rollout` runs either kind.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -40,7 +40,7 @@ class Film(NamedTuple):
     """How an environment that draws itself is asked for pictures."""
 
     rate: float  # steps a second
-    frames: Callable[[Any], Iterator[np.ndarray]]  # states, leaves (K, …) -> pictures (height, width, 3) uint8
+    frames: Callable[[Iterable[Any]], Iterator[np.ndarray]]  # states -> pictures (height, width, 3) uint8
 
 
 class Env(NamedTuple):
@@ -155,7 +155,7 @@ def order_next(env: Env, worlds: Worlds, action: Array, resample_goals: bool) ->
     With `resample_goals` a new episode draws a new start and goal; without it, every episode of a
     world repeats the first one's, as in the scaling-crl code base.
     """
-    over = _ended(env, worlds) | (worlds.steps >= env.spec.episode_length)
+    over = ended(env, worlds) | (worlds.steps >= env.spec.episode_length)
     keys = worlds.key
     if resample_goals:
         keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
@@ -165,12 +165,12 @@ def order_next(env: Env, worlds: Worlds, action: Array, resample_goals: bool) ->
 
 def order_once(env: Env, worlds: Worlds, action: Array) -> Order:
     """Running episodes go on with `action` (N, A); worlds whose episode has ended stay where they are."""
-    turn = jnp.where(_ended(env, worlds), STAY, GO)
+    turn = jnp.where(ended(env, worlds), STAY, GO)
     start, goal = _zeros(env, worlds.key)
     return Order(turn, control(env, worlds.state, action), start, goal, worlds.key)
 
 
-def _ended(env: Env, worlds: Worlds) -> Array:
+def ended(env: Env, worlds: Worlds) -> Array:
     """Whether the environment has ended an episode, (N,)."""
     if env.truncated is None:
         return worlds.terminated

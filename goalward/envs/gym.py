@@ -8,7 +8,7 @@ observation are to be reached (`goal=[0,1]`), and goals are drawn from a box, or
 import dataclasses
 import difflib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -181,11 +181,11 @@ def _spec(layout: Layout, length: int, threshold: float) -> EnvSpec:
     )
 
 
-def _frames(recipe: Recipe, words: int) -> Callable[[Foreign], Iterator[np.ndarray]]:
-    def frames(states: Foreign) -> Iterator[np.ndarray]:
+def _frames(recipe: Recipe, words: int) -> Callable[[Iterable[Foreign]], Iterator[np.ndarray]]:
+    def frames(states: Iterable[Foreign]) -> Iterator[np.ndarray]:
         if not words:
             raise UserError(f"{recipe.name} cannot be drawn: its state cannot be taken out and put back")
-        return film.frames(recipe, np.ascontiguousarray(states.snapshot).view(np.uint64))
+        return film.frames(recipe, (np.ascontiguousarray(one.snapshot).view(np.uint64) for one in states))
 
     return frames
 

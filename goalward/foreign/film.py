@@ -1,6 +1,6 @@
 """Pictures of an environment in states that were kept, as it draws itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -9,8 +9,8 @@ from goalward.foreign import making, probe, snapshot
 from goalward.foreign.making import Recipe
 
 
-def frames(recipe: Recipe, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Pictures (height, width, 3) uint8 of states whose snapshots are `rows` (K, S).
+def frames(recipe: Recipe, rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Pictures (height, width, 3) uint8 of states whose snapshots are `rows` (S,), drawn as they are asked for.
 
     Raises `UserError` for an environment that does not draw itself.
     """

@@ -144,12 +144,13 @@ def _draw_film(film: core.Film, states: Any, path: Path, every: int | None) -> l
     token = states.token
     ends = [length(token[:, m]) for m in range(token.shape[1])]
     pace = pace_of(1 / film.rate, max(ends), path, every)
-    shown = [
-        jax.tree.map(lambda leaf, m=m, end=end: leaf[: end : pace.every, m], states)
+    shown = (
+        jax.tree.map(lambda leaf, t=t, m=m: leaf[t, m], states)
         for m, end in enumerate(ends)
-    ]
+        for t in range(0, end, pace.every)
+    )
     with graphics_for_others():
-        video(path, film.frames(jax.tree.map(lambda *parts: np.concatenate(parts), *shown)), pace.fps)
+        video(path, film.frames(shown), pace.fps)
     return [path]
 
 

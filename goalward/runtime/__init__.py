@@ -47,6 +47,11 @@ class Exported(Policy):
         super().__init__(card, (lambda obs, goal: self._choose(decide(obs, goal))) if card.choice else decide,
                          card.chunk)  # fmt: skip
 
+    @property
+    def has_value(self) -> bool:
+        """Whether the value was exported too."""
+        return self._value is not None
+
     def value(self, obs: ArrayLike, goal: ArrayLike) -> np.ndarray:
         """Say how near a goal is, more where it is nearer: () for one observation, (N,) for N.
 

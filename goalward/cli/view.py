@@ -1,0 +1,92 @@
+"""The command `view`."""
+
+import os
+import sys
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from goalward.cli.process import heedless_output, stop_signals
+from goalward.errors import UserError
+from goalward.limits import SEEDS, check_number
+
+PORTS = (0, 65535)
+
+
+@dataclass(frozen=True)
+class Args:
+    """Watch agents in the browser and click where they shall go."""
+
+    runs: tyro.conf.Positional[tuple[str, ...]]
+    """Run directories, sweeps, folders that `goalward export` wrote, or policies of the package by name;
+    of several, a slider chooses who acts."""
+    port: int = 0
+    """Port on this machine; 0: any that is free."""
+    browser: bool = True
+    """Open the page, where there is a display."""
+    seed: int = 0
+    """Of the episodes that are shown."""
+    env_file: Path | None = None
+    """File of the runs' environment, a person's own: where it is, if it was not named before."""
+
+
+def run(args: Args) -> None:
+    """Serve the page until Ctrl-C."""
+    check_number("port", args.port, *PORTS)
+    check_number("seed", args.seed, *SEEDS)
+    named = [one for name in args.runs for one in expanded(name)]
+    with heedless_output(), stop_signals("closing the page") as should_stop:
+        from goalward import viewer
+
+        viewer.library()
+        from goalward import cast, world
+        from goalward.viewer import player, scene, stage
+
+        env, choices = cast.choose(named, args.env_file)
+        one = world.World(env)
+        one.reset(seed=args.seed)
+        shown = scene.of(env)
+        page = stage.Stage(shown, f"Goalward · {env.name}", one.goal, args.port)
+        try:
+            playing = player.Player(one, shown, page, choices, cast.drawing(env, args.seed))
+            print(f"{env.name}: open {page.address}  (Ctrl-C ends)", flush=True)
+            if args.browser and has_display():
+                webbrowser.open(page.address)
+            playing.play(should_stop)
+        finally:
+            page.close()
+            one.close()
+
+
+def expanded(name: str) -> list[tuple[str, Path]]:
+    """Names and folders of the agents that one argument stands for. Raises `UserError` where there are none."""
+    from goalward import runs, runtime, shipped
+    from goalward.lab import folder
+
+    path = Path(name)
+    if shipped.is_one(name):
+        return [(name, shipped.folder(name))]
+    if path.is_dir() and folder.is_sweep(path):
+        trials = [trial.name for trial in folder.load(path).trials(path)]
+        found = [(trial, folder.run_directory(path, trial)) for trial in trials]
+        found = [(trial, run) for trial, run in found if any(runs.checkpoints(run).glob("*"))]
+        if not found:
+            raise UserError(f"{path} has no run with a checkpoint yet; wait for its first")
+        return found
+    if runs.is_run(path) or (path / runtime.MANIFEST).is_file():
+        return [(path.name, path)]
+    raise UserError(
+        f"{name} is neither a run, a sweep nor an exported policy; the package has {', '.join(shipped.names())}"
+    )
+
+
+def has_display() -> bool:
+    """Whether a browser that is started here is seen by who started it."""
+    if sys.platform in ("darwin", "win32"):
+        return "SSH_CONNECTION" not in os.environ
+    return (
+        bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+        and "SSH_CONNECTION" not in os.environ
+    )
