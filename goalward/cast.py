@@ -10,6 +10,7 @@ import numpy as np
 
 from goalward import checkpoint, envs, prng, runs, runtime, training
 from goalward.acting import Policy
+from goalward.config import from_dict
 from goalward.envs import core
 from goalward.errors import UserError
 from goalward.viewer.player import Acts, Choice
@@ -55,7 +56,8 @@ class FromExport:
     def __init__(self, directory: Path, name: str, env_file: Path | None = None):
         self.name = name
         self._policy = runtime.load(directory)
-        config = envs.located(runs.load_config(directory), env_file)
+        settings = directory / runtime.CONFIG
+        config = envs.located(from_dict(runs.read_settings(settings), str(settings)), env_file)
         self.env = envs.make(config.eval_env or config.env, config.env_settings)
 
     def checkpoints(self) -> list[str]:

@@ -18,7 +18,7 @@ from goalward.errors import MachineError, UserError
 from goalward.lowering import Constants, lower
 from goalward.runtime import graph, tensors
 
-CARD, CONFIG = "card.md", "config.json"
+CARD = "card.md"
 OUTPUTS = {"policy": "action", "value": "value"}
 CHECKED = 256  # rows of numbers on which NumPy and JAX are compared
 AGREES = 1e-4  # by how much they may differ, of numbers around 1; 32 bits and other orders of sums make 1e-6
@@ -40,6 +40,7 @@ def export(
     best: bool = False,
     env_file: Path | None = None,
     onnx: bool = True,
+    value: bool = True,
     force: bool = False,
 ) -> Exported:
     """Write a run's latest (or best) policy, and its critic's value of what it does, into the folder `out`.
@@ -57,7 +58,7 @@ def export(
     card = _card(experiment, state)
     sizes = {"obs": card.obs_dim, "goal": card.goal_dim}
     constants = Constants()
-    graphs, differences, left_out = _graphs(experiment, agent_state, sizes, constants)
+    graphs, differences, left_out = _graphs(experiment, agent_state, sizes, constants, value)
     out.mkdir(parents=True, exist_ok=True)
     (out / runtime.MANIFEST).unlink(missing_ok=True)  # until all is whole, there is nothing to load
     names = _write(out, graphs, constants, experiment.config)
@@ -97,14 +98,13 @@ def _card(experiment: training.Experiment, state: training.Run) -> runtime.Card:
 
 
 def _graphs(
-    experiment: training.Experiment, state: Any, sizes: dict[str, int], constants: Constants
+    experiment: training.Experiment, state: Any, sizes: dict[str, int], constants: Constants, value: bool
 ) -> tuple[Graphs, dict[str, float], dict[str, str]]:
     """The functions of a policy, how they differ from JAX, and why some are left out."""
     agent = experiment.agent
-    functions: dict[str, Callable[..., Any]] = {
-        "policy": partial(agents.decide, agent, state),
-        "value": partial(agent.value, state),
-    }
+    functions: dict[str, Callable[..., Any]] = {"policy": partial(agents.decide, agent, state)}
+    if value:
+        functions["value"] = partial(agent.value, state)
     graphs, differences, left_out = {}, {}, {}
     for name, function in functions.items():
         try:
@@ -139,8 +139,8 @@ def _write(out: Path, graphs: Graphs, constants: Constants, config: TrainConfig)
     tensors.write(out / runtime.WEIGHTS, {name: constants.arrays[name] for name in sorted(needed)})
     words = {name: graph.to_json(its) for name, its in graphs.items()}
     files.replace(out / runtime.GRAPHS, json.dumps(words, separators=(",", ":")) + "\n")
-    files.replace(out / CONFIG, json.dumps(to_dict(config), indent=2) + "\n")
-    return [runtime.WEIGHTS, runtime.GRAPHS, CONFIG]
+    files.replace(out / runtime.CONFIG, json.dumps(to_dict(config), indent=2) + "\n")
+    return [runtime.WEIGHTS, runtime.GRAPHS, runtime.CONFIG]
 
 
 def _write_onnx(

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from goalward import checkpoint, envs, runs
+from goalward import checkpoint, envs, runs, runtime, shipped
 from goalward.acting import Policy
 from goalward.evaluate import most_episodes, summarise
 from goalward.limits import check_number
@@ -32,8 +32,13 @@ from goalward.training import (
 def load_policy(directory: str | Path, *, best: bool = False, env_file: str | Path | None = None) -> Policy:
     """Load the latest policy of a run directory, or the best one. Raises `UserError` if it has none.
 
-    For `env_file` see `load_run`.
+    A folder that `goalward export` wrote has one policy, which acts without JAX, and so has the name of a
+    policy of the package, such as "reacher". For `env_file` see `load_run`.
     """
+    if shipped.is_one(directory):
+        directory = shipped.folder(str(directory))
+    if (Path(directory) / runtime.MANIFEST).is_file():
+        return runtime.load(directory)
     experiment, run = load_run(directory, best=best, env_file=env_file)
     calls, exploit = itertools.count(), jax.jit(partial(exploiter(experiment), run.agent))
 

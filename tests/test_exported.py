@@ -112,7 +112,7 @@ def test_the_card_tells_the_task_its_figures_and_its_use(folder):
     text = (folder / exported.CARD).read_text()
     for words in ("# A policy for point_u_maze", "crl, depth 2", "320 environment steps", "policy.reset()"):
         assert words in text
-    assert from_dict(json.loads((folder / exported.CONFIG).read_text()), "it") == toy.config(agent={"chunk": 2})
+    assert from_dict(json.loads((folder / runtime.CONFIG).read_text()), "it") == toy.config(agent={"chunk": 2})
 
 
 def cut(path):

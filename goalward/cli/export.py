@@ -17,6 +17,8 @@ class Args:
     """Folder to write."""
     onnx: bool = True
     """Write models of ONNX too, with the extra `export`."""
+    value: bool = True
+    """Write what the critic says of distances too, not the policy alone."""
     best: bool = False
     """Take the best checkpoint, not the latest."""
     force: bool = False
@@ -32,8 +34,9 @@ def run(args: Args) -> None:
     from goalward import exported
 
     done = exported.export(
-        args.run, args.out, best=args.best, env_file=args.env_file, onnx=args.onnx, force=args.force
-    )
+        args.run, args.out, best=args.best, env_file=args.env_file, onnx=args.onnx, value=args.value,
+        force=args.force,
+    )  # fmt: skip
     if args.json:
         told = {"files": [str(path) for path in done.files], "differences": done.differences}
         print(json.dumps({**told, "left_out": done.left_out}))

@@ -36,6 +36,10 @@ def run(args: Args) -> None:
     """Serve the page until Ctrl-C."""
     check_number("port", args.port, *PORTS)
     check_number("seed", args.seed, *SEEDS)
+    if not args.runs:
+        from goalward import shipped
+
+        raise UserError(f"name what to watch: a run, or of the package {', '.join(shipped.names())}")
     named = [one for name in args.runs for one in expanded(name)]
     with heedless_output(), stop_signals("closing the page") as should_stop:
         from goalward import viewer

@@ -19,6 +19,7 @@ from goalward.runtime import graph, tensors
 
 FORMAT = 1
 MANIFEST, GRAPHS, WEIGHTS = "manifest.json", "graphs.json", "weights.safetensors"
+CONFIG = "config.json"  # all settings of the run
 
 
 class Card(NamedTuple):

@@ -1,15 +1,15 @@
 """The loop behind the page: a world that goes on at its own pace, and heeds what people do."""
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import matplotlib
 import numpy as np
 
 from goalward.errors import UserError
 from goalward.viewer.scene import Scene, aimed
-from goalward.viewer.stage import Event, Stage, Words, touched
+from goalward.viewer.stage import Event, Words, touched
 
 FRAMES, WORDS, CARPETS, LOOKS = 1 / 30, 0.2, 1.0, 2.0  # seconds from one to the next
 STAYS = 1.5  # seconds at a goal before the tour goes on
@@ -25,6 +25,7 @@ class Acts(NamedTuple):
     )  # (obs (K, D), goal (K, G)) -> (K,), more is nearer
 
 
+@runtime_checkable
 class Choice(Protocol):
     """An agent that can be chosen, at one of its checkpoints."""
 
@@ -39,6 +40,7 @@ class Choice(Protocol):
         ...
 
 
+@runtime_checkable
 class World(Protocol):
     """One world, stepped by hand."""
 
@@ -62,6 +64,21 @@ class World(Protocol):
     def step(self, action: np.ndarray) -> Any: ...
 
 
+@runtime_checkable
+class Page(Protocol):
+    """What shows the world, and tells what people do; see `Stage`."""
+
+    @property
+    def tour(self) -> Any: ...
+    def events(self) -> Iterator[Event]: ...
+    def offer_runs(self, names: list[str]) -> None: ...
+    def show(self, state: Any, obs: np.ndarray, goal: np.ndarray) -> None: ...
+    def show_goal(self, goal: np.ndarray) -> None: ...
+    def show_words(self, words: Words) -> None: ...
+    def show_carpet(self, image: np.ndarray | None) -> None: ...
+    def show_choices(self, names: list[str], chosen: int) -> None: ...
+
+
 class Player:
     """One world, the agent that acts in it, and the page that shows both."""
 
@@ -69,31 +86,31 @@ class Player:
         self,
         world: World,
         scene: Scene,
-        stage: Stage,
+        page: Page,
         choices: Sequence[Choice],
         another: Callable[[], np.ndarray | None],
     ):
         """`another` draws a goal, or is None where only a new episode has one."""
         self._another = another
-        self._world, self._scene, self._stage, self._choices = world, scene, stage, choices
+        self._world, self._scene, self._page, self._choices = world, scene, page, choices
         self._playing, self._speed, self._tour, self._carpet = True, 1.0, True, False
         self._note, self._since = "", None  # since when it has been at the goal
         self._chosen, self._names, self._checkpoint = 0, [""], 0
-        stage.offer_runs([choice.name for choice in choices])
+        page.offer_runs([choice.name for choice in choices])
         self.run(0)
 
     def play(self, should_stop: Callable[[], bool], clock: Callable[[], float] = time.monotonic) -> None:
         """Go on until told to stop."""
         step, frame, words, carpet, look = [clock()] * 5
         while not should_stop():
-            for event in self._stage.events():
+            for event in self._page.events():
                 self.heed(event)
             now = clock()
             if self._playing and now >= step:
                 self._forward()
                 step = max(step + 1 / (self._scene.rate * self._speed), now - FRAMES)
             if now >= frame:
-                self._stage.show(self._world.state, self._world.obs, self._world.goal)
+                self._page.show(self._world.state, self._world.obs, self._world.goal)
                 frame = now + FRAMES
             if now >= words:
                 self._tell()
@@ -182,7 +199,7 @@ class Player:
         self._checkpoint = min(int(number), len(self._names) - 1)
         self._acts = self._choices[self._chosen].load(self._checkpoint)
         self._acts.reset()
-        self._stage.show_choices(self._names, self._checkpoint)
+        self._page.show_choices(self._names, self._checkpoint)
         self._lay_carpet()
 
     # What follows --------------------------------------------------------------------------------------
@@ -213,18 +230,18 @@ class Player:
 
     def _command(self, goal: np.ndarray) -> None:
         self._world.goal = goal
-        self._tour = self._stage.tour.value = False
+        self._tour = self._page.tour.value = False
         self._changed()
 
     def _changed(self) -> None:
         self._since = None
-        self._stage.show_goal(self._world.goal)
+        self._page.show_goal(self._world.goal)
         self._lay_carpet()
 
     def _tell(self) -> None:
         world = self._world
         title = self._choices[self._chosen].name
-        self._stage.show_words(
+        self._page.show_words(
             Words(title, world.distance, world.success, world.steps / self._scene.rate, self._note)
         )
 
@@ -243,7 +260,7 @@ class Player:
     def _lay_carpet(self) -> None:
         ground, value = self._scene.ground, self._acts.value
         if ground is None or not self._carpet:
-            self._stage.show_carpet(None)
+            self._page.show_carpet(None)
             return
         if value is None:
             self._note = "*this agent came without what it knows of distances*"
@@ -251,7 +268,7 @@ class Player:
         world, free = self._world, ground.free
         obs = ground.there(world.obs, ground.points[free])
         near = np.asarray(value(obs, np.tile(world.goal, (len(obs), 1))))
-        self._stage.show_carpet(painted(near, free))
+        self._page.show_carpet(painted(near, free))
 
 
 def painted(near: np.ndarray, free: np.ndarray) -> np.ndarray:

@@ -126,10 +126,11 @@ def _bodies(env: core.Env) -> Scene:
     start, _ = _drawn(env)
     places, turns = pose_bodies(np.asarray(start.qpos[0]))
     corners = [_turned(turns[one.body], one.vertices) + places[one.body] for one in found]
-    centre, radius = _extent(env, marks, corners)
+    low, high = _extent(env, marks, corners)
+    centre, radius = _middle(low, high)
     wall = _wall(env.maze, env.to_cells) if env.maze and env.to_cells else lambda _: False
     rate = 1 / (task.model.opt.timestep * task.substeps)
-    ground = _movable_ground(env, centre, radius, wall)
+    ground = _movable_ground(env, low, high, wall)
     floor = pieces.floor(task.model)
     if floor is None:
         floor = min((float(points[:, 2].min()) for points in corners), default=0.0)
@@ -172,7 +173,8 @@ def _point(env: core.Env, maze: Maze, to_cells: Callable[[np.ndarray], np.ndarra
 
     rows, columns = maze.walls.shape
     centre = np.array([(columns - 1) / 2, -(rows - 1) / 2, 0.0])
-    points = _grid(centre, columns / 2, rows / 2)
+    half = np.array([columns, rows]) / 2
+    points = _grid(centre[:2] - half, centre[:2] + half)
     free = ~np.apply_along_axis(wall, -1, points)
 
     def pose(state: Any, obs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -198,7 +200,7 @@ def _places(env: core.Env) -> Scene:
         return where(np.asarray(env.spec.achieved(jnp.asarray(obs))))[None], np.array([[1.0, 0.0, 0.0, 0.0]])
 
     marks = _as_marks(lambda goal: [Mark(where(goal), float(env.spec.threshold))])
-    centre, radius = _extent(env, marks, [])
+    centre, radius = _middle(*_extent(env, marks, []))
     ball = trimesh.creation.icosphere(3, radius / 25)
     return Scene([Shape(*_triangles(ball), ACHIEVED)], pose, marks, centre, radius, PLAIN_RATE)
 
@@ -254,16 +256,20 @@ def _as_marks(markers: Callable[[np.ndarray], list[Any]]) -> Callable[[np.ndarra
 
 def _extent(
     env: core.Env, marks: Callable[[np.ndarray], list[Mark]], corners: list[np.ndarray]
-) -> tuple[np.ndarray, float]:
-    """Centre and radius of goals, and of what stands there at first."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest corner (3,) of the box around goals, and what stands there at first."""
     _, goals = _drawn(env)
     points = np.concatenate([*(np.array([one.position for one in marks(goal)]) for goal in goals), *corners])
-    low, high = points.min(axis=0), points.max(axis=0)
+    return points.min(axis=0), points.max(axis=0)
+
+
+def _middle(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, float]:
+    """Centre (3,) and radius of the sphere around a box."""
     return (low + high) / 2, max(float(np.linalg.norm(high - low)) / 2, 1e-3)
 
 
 def _movable_ground(
-    env: core.Env, centre: np.ndarray, radius: float, wall: Callable[[np.ndarray], bool]
+    env: core.Env, low: np.ndarray, high: np.ndarray, wall: Callable[[np.ndarray], bool]
 ) -> Ground | None:
     """Where the observation says the agent's place by numbers that can be moved along two axes."""
     if len(env.spec.shifts) != 2:
@@ -276,16 +282,18 @@ def _movable_ground(
             moved[:, elements] += (places[:, axis] - obs[elements[0]])[:, None]
         return moved
 
-    points = _grid(centre, radius, radius)
+    points = _grid(low[:2], high[:2])
     return Ground(points, ~np.apply_along_axis(wall, -1, points), there)
 
 
-def _grid(centre: np.ndarray, half_x: float, half_y: float) -> np.ndarray:
-    """The middles of pixels of a picture of the ground, (rows, columns, 2), at most `PIXELS` along a side."""
-    pixel = 2 * max(half_x, half_y) / PIXELS
-    columns, rows = (max(1, round(2 * half / pixel)) for half in (half_x, half_y))
-    x = centre[0] - half_x + (np.arange(columns) + 0.5) * (2 * half_x / columns)
-    y = centre[1] + half_y - (np.arange(rows) + 0.5) * (2 * half_y / rows)
+def _grid(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The middles of pixels of a picture of the ground between corners (2,), (rows, columns, 2).
+
+    There are at most `PIXELS` along a side.
+    """
+    columns, rows = np.maximum(1, np.round((high - low) / (high - low).max() * PIXELS)).astype(int).tolist()
+    x = low[0] + (np.arange(columns) + 0.5) * ((high[0] - low[0]) / columns)
+    y = high[1] - (np.arange(rows) + 0.5) * ((high[1] - low[1]) / rows)
     return np.stack(np.meshgrid(x, y), axis=-1)
 
 

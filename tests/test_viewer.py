@@ -1,0 +1,435 @@
+"""The viewer without a browser: who is let in, what is shown, and a world that obeys."""
+
+import itertools
+from http import HTTPStatus
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+import pytest
+import toy
+import trimesh
+
+from goalward import cast, envs, shipped, viewer
+from goalward.cli import main, view
+from goalward.envs.mujoco import pieces
+from goalward.errors import MachineError, UserError
+from goalward.viewer import guard, player, scene, stage
+from goalward.viewer.stage import Event
+from goalward.world import World
+
+SHOWN = ("ant", "ant_u_maze", "arm_push_easy", "cheetah", "humanoid", "reacher", "point_u_maze", "boxes_5x5_3")
+COOKIE = "goalward"
+
+
+# Who is let in ---------------------------------------------------------------------------------------------
+
+
+def asked(path="/", host="localhost:8080", **headers):
+    told = {"Host": host, **{name.capitalize(): value for name, value in headers.items()}}
+    return guard.answer(path, told, "secret", COOKIE)
+
+
+def test_whoever_has_the_token_is_let_in_and_keeps_it_as_a_cookie():
+    first = asked("/?token=secret")
+    assert first.status == HTTPStatus.SEE_OTHER
+    assert first.headers["Location"] == "/"
+    assert {"HttpOnly", "SameSite=Strict"} <= set(first.headers["Set-Cookie"].split("; "))
+    cookie = first.headers["Set-Cookie"].split(";")[0]
+    for host in ("localhost:8080", "localhost", "127.0.0.1:9", "[::1]:80", "LOCALHOST:1"):
+        assert asked(cookie=cookie, host=host) is None
+        assert asked(cookie=cookie, host=host, origin=f"http://{host}") is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"path": "/?token=guess"},
+        {"path": "/?token="},
+        {"cookie": "goalward=guess"},
+        {"cookie": "goalward="},
+        {"cookie": 'goalward="; other=secret'},
+        {"cookie": "other=secret"},
+        {"cookie": "goalward=secret", "host": "evil.example"},
+        {"cookie": "goalward=secret", "host": "localhost.evil.example:8080"},
+        {"cookie": "goalward=secret", "host": ""},
+        {"cookie": "goalward=secret", "origin": "https://evil.example"},
+        {"cookie": "goalward=secret", "origin": "http://localhost:1"},
+        {"cookie": "goalward=secret", "origin": "null"},
+        {"path": "/?token=secret", "host": "evil.example"},
+        {"path": "/?token=secret", "origin": "http://evil.example"},
+    ],
+)
+def test_others_are_refused(given):
+    found = asked(**given)
+    assert found.status == HTTPStatus.FORBIDDEN
+    assert "secret" not in found.text + str(found.headers)
+
+
+def test_a_server_that_cannot_be_guarded_is_not_used():
+    with pytest.raises(MachineError, match="cannot be guarded"), guard.guarded("secret", COOKIE):
+        pass
+
+
+def test_tokens_are_long_and_never_the_same():
+    tokens = {guard.new_token() for _ in range(100)}
+    assert len(tokens) == 100
+    assert min(map(len, tokens)) >= 32
+
+
+# What is shown ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_everything_that_is_shown_has_a_place(name):
+    env = envs.make(name)
+    shown, world = scene.of(env), World(env)
+    world.reset(seed=3)
+    if shown.picture is not None:
+        picture = shown.picture(world.state, world.obs, world.goal)
+        assert picture.dtype == np.uint8
+        assert picture.shape[2] == 3
+        return
+    places, turns = shown.pose(world.state, world.obs)
+    assert places.shape == (len(shown.shapes), 3)
+    np.testing.assert_allclose(np.linalg.norm(turns, axis=1), 1, atol=1e-6)
+    assert all(shape.faces.max() < len(shape.vertices) for shape in shown.shapes)
+    for mark in shown.marks(world.goal):
+        assert np.linalg.norm(mark.position - shown.centre) <= 1.01 * shown.radius
+    moving = [i for i, shape in enumerate(shown.shapes) if shape.moves]
+    for _ in range(5):
+        world.step(np.ones(env.spec.action_dim))
+    assert np.abs(shown.pose(world.state, world.obs)[0][moving] - places[moving]).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", [name for name in SHOWN if not name.startswith("boxes")])
+def test_a_mark_goes_where_it_is_put(name):
+    env = envs.make(name)
+    shown, world = scene.of(env), World(env)
+    world.reset(seed=0)
+    for i, mark in enumerate(shown.marks(world.goal)):
+        axes = [axis for axis, can in enumerate(scene.movable(shown, world.goal, i)) if can]
+        wanted = mark.position + 0.1 * shown.radius * np.array([1.0, -2.0, 0.5])
+        goal = scene.aimed(shown, world.goal, i, wanted, axes)
+        assert goal.dtype == np.float32
+        np.testing.assert_allclose(shown.marks(goal)[i].position[axes], wanted[axes], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ant_u_maze", "arm_push_easy", "cheetah", "humanoid", "reacher"])
+def test_triangles_are_where_mujoco_has_its_shapes(name):
+    """Against the boxes that MuJoCo keeps around its geoms."""
+    model = envs.make(name).task.model
+    for geom in range(model.ngeom):
+        mesh = pieces._mesh(model, geom)
+        if mesh is None:
+            assert int(model.geom_type[geom]) == int(mujoco.mjtGeom.mjGEOM_PLANE)
+            continue
+        centre, half = model.geom_aabb[geom, :3], model.geom_aabb[geom, 3:]
+        np.testing.assert_allclose(
+            mesh.bounds, [centre - half, centre + half], rtol=0.02, atol=0.02 * half.max()
+        )
+        assert mesh.volume > 0  # its faces look outward
+
+
+def test_heights_of_a_field_are_triangles():
+    model = mujoco.MjModel.from_xml_string(
+        '<mujoco><asset><hfield name="h" nrow="2" ncol="3" size="2 1 3 0.1" elevation="0 0 0 0 1 0"/></asset>'
+        '<worldbody><geom type="hfield" hfield="h"/><geom type="ellipsoid" size=".1 .2 .3" pos="0 0 9"/>'
+        '<geom size="1" group="3"/></worldbody></mujoco>'
+    )
+    [piece] = pieces.pieces(model)  # of one colour; the third is of a group that is not shown
+    mesh = trimesh.Trimesh(piece.vertices, piece.faces, process=False)
+    np.testing.assert_allclose(mesh.bounds, [[-2, -1, 0], [2, 1, 9.3]], atol=1e-3)
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    for x, y, z in pieces._mesh(model, 0).vertices:
+        above = np.array([0.999 * x, 0.999 * y, 5.0])  # edges do not count
+        down, hit = np.array([0.0, 0.0, -1.0]), np.zeros(1, np.int32)
+        assert 5 - mujoco.mj_ray(model, data, above, down, None, 1, -1, hit) == pytest.approx(z, abs=0.1)
+    assert pieces.floor(model) is None
+
+
+@pytest.mark.parametrize("name", ["point_u_maze", "ant_u_maze", "ant"])
+def test_the_ground_is_where_the_agent_could_be(name):
+    env = envs.make(name)
+    shown, world = scene.of(env), World(env)
+    world.reset(seed=0)
+    ground = shown.ground
+    places = ground.points[ground.free]
+    obs = ground.there(world.obs, places)
+    assert obs.shape == (len(places), env.spec.obs_dim)
+    achieved = np.asarray(env.spec.achieved(jnp.asarray(obs)))
+    for goal, place in zip(achieved[::97], places[::97], strict=True):
+        np.testing.assert_allclose(shown.marks(goal)[0].position[:2], place, atol=1e-4)
+    assert (ground.points[0, 0, 1] > ground.points[-1, 0, 1]) & (
+        ground.points[0, 0, 0] < ground.points[0, -1, 0]
+    )
+    if env.maze is not None:
+        assert ground.free.mean() == pytest.approx((~env.maze.walls).mean(), abs=0.05)
+        assert not shown.wall(shown.marks(world.goal)[0].position[:2])
+        assert shown.wall(shown.centre[:2] + 10 * shown.radius)
+
+
+def test_bright_is_near_and_walls_are_clear():
+    free = np.array([[True, False], [True, True]])
+    image = player.painted(np.array([-3.0, -1.0, -2.0]), free)
+    assert image[0, 1, 3] == 0
+    assert image[1, 0, :3].sum() > image[1, 1, :3].sum() > image[0, 0, :3].sum()
+    assert player.painted(np.zeros(3), free).shape == (2, 2, 4)
+
+
+# What people do --------------------------------------------------------------------------------------------
+
+
+class Page:
+    """A page without a browser: keeps what it was told to show, and hands out what the test lets people do."""
+
+    def __init__(self):
+        self.waiting, self.shown, self.tour = [], {}, SimpleNamespace(value=True)
+
+    def events(self):
+        waiting, self.waiting = self.waiting, []
+        return iter(waiting)
+
+    def offer_runs(self, names):
+        self.shown["runs"] = names
+
+    def show(self, state, obs, goal):
+        self.shown["obs"] = obs
+
+    def __getattr__(self, name):
+        what = name.removeprefix("show_")
+        return lambda *told: self.shown.__setitem__(what, told)
+
+
+class Agent:
+    """Goes straight for the goal, or away from it."""
+
+    def __init__(self, name, names, sign=1.0):
+        self.name, self.names, self.sign, self.loaded = name, names, sign, []
+
+    def checkpoints(self):
+        return list(self.names)
+
+    def load(self, checkpoint):
+        if self.names[checkpoint] == "gone":
+            raise UserError("it is gone")
+        self.loaded.append(self.names[checkpoint])
+        act = lambda obs, goal: np.clip(4 * self.sign * (goal - obs[:2]), -1, 1)  # noqa: E731
+        return player.Acts(act, lambda: None, lambda obs, goal: -np.linalg.norm(obs[:, :2] - goal, axis=1))
+
+
+@pytest.fixture
+def played():
+    env = envs.make("point_u_maze")
+    world, page = World(env), Page()
+    world.reset(seed=0)
+    agents = [Agent("to", ["early", "late"]), Agent("away", ["only"], -1.0)]
+    shown = scene.of(env)
+    its = player.Player(world, shown, page, agents, cast.drawing(env, 0))
+    return SimpleNamespace(world=world, page=page, agents=agents, player=its, scene=shown)
+
+
+def play(played, seconds, events=()):
+    """Let so many seconds pass, a hundredth at a time; events (when, event) happen meanwhile."""
+    clock, waiting = itertools.count(), list(events)
+    now = [0.0]
+
+    def tick():
+        now[0] = next(clock) / 1000
+        while waiting and waiting[0][0] <= now[0]:
+            played.page.waiting.append(waiting.pop(0)[1])
+        return now[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(player.time, "sleep", lambda _: None)
+        played.player.play(lambda: now[0] >= seconds, tick)
+
+
+def straight_down(x, y):
+    return Event("click", ((x, y, 9.0), (0.0, 0.0, -1.0)))
+
+
+def test_a_click_is_a_goal_which_the_agent_reaches(played):
+    start = played.scene.pose(played.world.state, played.world.obs)[0][1]
+    play(played, 8, [(0.5, straight_down(start[0] + 1, start[1]))])
+    place = played.scene.marks(played.world.goal)[0].position
+    np.testing.assert_allclose(place[:2], [start[0] + 1, start[1]], atol=1e-5)
+    assert played.world.success
+    np.testing.assert_array_equal(played.page.shown["goal"][0], played.world.goal)
+    assert played.page.shown["words"][0].reached
+    assert played.page.tour.value is False
+
+
+def test_a_click_on_a_wall_changes_nothing_but_the_note(played):
+    before = played.world.goal
+    play(played, 1, [(0.0, straight_down(0.0, 0.0)), (0.0, Event("click", ((0, 0, 9), (1.0, 0.0, 0.0))))])
+    np.testing.assert_array_equal(played.world.goal, before)
+    played.player.heed(straight_down(0.0, 0.0))
+    played.player._tell()
+    assert "wall" in played.page.shown["words"][0].note
+
+
+def test_pausing_stepping_and_speed(played):
+    play(played, 1.001)
+    steps = played.world.steps
+    assert steps in (10, 11)
+    play(played, 1, [(0, Event("pause"))])
+    assert played.world.steps - steps <= 1
+    steps = played.world.steps
+    play(played, 1, [(0, Event("step")), (0.2, Event("step"))])
+    assert played.world.steps == steps + 2
+    play(played, 1.001, [(0, Event("pause")), (0, Event("speed", 4.0))])
+    assert played.world.steps - steps - 2 in (39, 40, 41)
+    play(played, 0.01, [(0, Event("reset"))])
+    assert played.world.steps <= 1
+
+
+def test_goals_by_drag_by_number_and_at_random(played):
+    before = played.world.goal
+    played.player.heed(Event("number", (1, 0.25)))
+    np.testing.assert_allclose(played.world.goal, [before[0], 0.25])
+    place = played.scene.marks(before)[0].position
+    played.player.heed(Event("drag", (0, tuple(place))))
+    np.testing.assert_allclose(played.world.goal, before, atol=1e-5)
+    drawn = set()
+    for _ in range(20):
+        played.player.heed(Event("another"))
+        drawn.add(tuple(played.world.goal.tolist()))
+    assert len(drawn) > 1
+
+
+def test_a_tour_goes_on_when_a_goal_was_reached(played):
+    place = played.scene.pose(played.world.state, played.world.obs)[0][1]
+    play(played, 0.1, [(0, straight_down(*place[:2])), (0.05, Event("tour", True))])
+    first = played.world.goal
+    play(played, 1.2)
+    np.testing.assert_array_equal(played.world.goal, first)  # it stays a while
+    play(played, 1.0)
+    assert not np.array_equal(played.world.goal, first)
+
+
+def test_agents_and_checkpoints_are_chosen(played):
+    assert played.page.shown["runs"] == ["to", "away"]
+    to, away = played.agents
+    assert to.loaded == ["late"]
+    played.player.heed(Event("checkpoint", 0))
+    assert to.loaded[-1] == "early"
+    assert played.page.shown["choices"] == (["early", "late"], 0)
+    played.player.heed(Event("run", 1))
+    assert away.loaded == ["only"]
+    played.player.heed(Event("run", 0))
+    assert to.loaded[-1] == "late"
+
+
+def test_who_looks_at_the_last_checkpoint_follows_a_run_that_learns(played):
+    to = played.agents[0]
+    to.names.append("later")
+    play(played, 2.1)
+    assert to.loaded == ["late", "later"]
+    played.player.heed(Event("checkpoint", 1))
+    to.names[:] = ["late", "later", "last"]  # the first was removed: the same one has another number
+    play(played, 2.1)
+    assert to.loaded[2:] == ["late", "late"]
+    to.names[:] = ["gone"]
+    play(played, 2.1)
+    assert "gone" in played.player._note
+
+
+def test_the_carpet_is_of_the_goal_at_hand(played):
+    played.player.heed(Event("carpet", True))
+    [first] = played.page.shown["carpet"]
+    assert first.shape == (*played.scene.ground.free.shape, 4)
+    played.player.heed(straight_down(1.0, -1.0))
+    assert not np.array_equal(played.page.shown["carpet"][0], first)
+    played.player.heed(Event("carpet", False))
+    assert played.page.shown["carpet"] == (None,)
+
+
+def test_touched_is_the_mark_that_is_nearest(played):
+    marks = [scene.Mark(np.array([0.0, 0, 1]), 0.1), scene.Mark(np.array([2.0, 0, 0]), 0.1)]
+    shown = played.scene._replace(centre=np.zeros(3), radius=2.0)
+    for x, expected in ((0.4, 0), (1.8, 1)):
+        found, place = stage.touched(shown, marks, ((x, 0.3, 5.0), (0.0, 0.0, -1.0)))
+        assert found == expected
+        np.testing.assert_allclose(place, [x, 0.3, marks[found].position[2]])
+    for ray in (((0, 0, 5), (0, 0, 1.0)), ((0, 0, 5), (1.0, 0, 0)), ((0, 0, 5), (1.0, 0, -1e-3))):
+        assert stage.touched(shown, marks, ray) is None
+
+
+# Who acts --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return toy.trained(tmp_path_factory)
+
+
+def test_a_run_acts_at_each_of_its_checkpoints(trained):
+    env, [choice] = cast.choose([("run", trained)])
+    assert choice.name == "run"
+    names = choice.checkpoints()
+    assert all(name.endswith(" environment steps") for name in names)
+    world = World(env)
+    world.reset(seed=0)
+    early, late = choice.load(0), choice.load(len(names) - 1)
+    assert early.act(world.obs, world.goal).shape == (2,)
+    assert late.value(np.tile(world.obs, (3, 1)), np.tile(world.goal, (3, 1))).shape == (3,)
+    assert not np.array_equal(early.act(world.obs, world.goal), late.act(world.obs, world.goal))
+
+
+def test_agents_of_other_environments_are_refused(trained):
+    with pytest.raises(UserError, match="the environment of reacher, reacher has obs_dim 10"):
+        cast.choose([("run", trained), ("reacher", shipped.folder("reacher"))])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "name what to watch"),
+        (["nothing"], "neither a run, a sweep nor an exported policy; the package has"),
+        (["reacher", "--port", "70000"], "port"),
+        (["reacher", "--seed", "-1"], "seed"),
+    ],
+)
+def test_mistakes_are_told(words, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["view", *words])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_the_extra_it_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(__import__("sys").modules, "viser", None)
+    with pytest.raises(MachineError, match=r"pip install \"goalward\[view\]\""):
+        viewer.library()
+    with pytest.raises(SystemExit) as caught:
+        main(["view", "reacher"])
+    assert caught.value.code == 1
+    assert "the extra `view`" in capsys.readouterr().err
+
+
+def test_one_argument_may_stand_for_a_sweep(trained, tmp_path, monkeypatch):
+    assert view.expanded(str(trained)) == [("run", trained)]
+    assert view.expanded("reacher") == [("reacher", shipped.folder("reacher"))]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reacher").mkdir()  # what is here goes before what the package has
+    with pytest.raises(UserError, match="neither a run"):
+        view.expanded("reacher")
+
+
+def test_a_browser_is_opened_where_it_is_seen(monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(view.sys, "platform", "linux")
+    assert not view.has_display()
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert view.has_display()
+    monkeypatch.setenv("SSH_CONNECTION", "1 2 3 4")
+    assert not view.has_display()
+    monkeypatch.setattr(view.sys, "platform", "darwin")
+    assert not view.has_display()
+    monkeypatch.delenv("SSH_CONNECTION")
+    assert view.has_display()
