@@ -1,8 +1,9 @@
-# Seven words: quickstart, check, test, test-system, test-slow, bench, docs; and clean. Needs Python 3.11 or newer, with pip.
+# Eight words: quickstart, check, test, test-system, test-slow, bench, docs, results; and clean. Needs Python 3.11 or
+# newer, with pip.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart check test test-system test-slow bench docs clean
+.PHONY: quickstart check test test-system test-slow bench docs results clean
 
 quickstart: .venv/installed  ## train the U-maze from scratch and draw what was learned, about 3 minutes
 	$(BIN)/goalward quickstart
@@ -27,18 +28,21 @@ bench: .venv/installed-dev  ## speed against the machine's limit and the textboo
 	$(BIN)/python -m benchmarks.iteration
 	$(BIN)/python -m benchmarks.physics
 
+docs: .venv/installed-docs  ## the site of these docs, in site/; a warning is an error
+	$(BIN)/python -m website
+
 # Studies whose reports are pages of docs/results, and those that look at the runs of one of them.
 TRAINED := depth depth_point_u4 stitching objectives censoring what_depth_does successors_depth
 LOOKS := q_map embedding block_norms
 
-docs: .venv/installed-dev  ## the pages of docs/results, from the sweeps in runs/
+results: .venv/installed-dev  ## the pages of docs/results, from the sweeps in runs/
 	set -e; for study in $(TRAINED); do \
 	  $(BIN)/goalward report runs/$$study-laptop --out docs/results/$$study.md --force; done
 	set -e; for study in $(LOOKS); do \
 	  $(BIN)/goalward report runs/depth_point_u4-laptop --study $$study --out docs/results/$$study.md --force; done
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .coverage*
+	rm -rf .venv build dist site *.egg-info .pytest_cache .ruff_cache .coverage*
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -52,6 +56,10 @@ clean:
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group dev
 	touch $@
 
-.venv/installed-system: .venv/installed-dev
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group docs
+	touch $@
+
+.venv/installed-system: .venv/installed-dev .venv/installed-docs
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group others --group browser --editable '.[gym,ray,slurm]'
 	touch $@

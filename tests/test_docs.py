@@ -184,6 +184,25 @@ def test_python_of_the_docs_uses_what_exists():
                 assert getattr(known[node.value.id], node.attr)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the runs, exports and examples are that the docs speak of."""
+    folder = tmp_path_factory.mktemp("typed")
+    toy.copy(toy.trained(tmp_path_factory), folder / "runs/quickstart")
+    cli.main(["export", str(folder / "runs/quickstart"), "--out", str(folder / "reacher"), "--no-onnx"])
+    (folder / "examples").symlink_to(ROOT / "examples")
+    return folder
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("name", [name for name in NAMES if blocks((ROOT / name).read_text(), "python")])
+def test_python_of_the_docs_runs(name, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    known = {"obs": [-1.3, -1.3], "goal": [1.3, -1.3]}  # of the point, which stands for any robot
+    for number, block in enumerate(blocks((ROOT / name).read_text(), "python"), 1):
+        exec(compile(block, f"{name}, block {number}", "exec"), known)
+
+
 def test_the_example_of_a_file_and_its_flags_are_the_same_run(parsed):
     [flags] = [
         words for words in commands((ROOT / "docs/settings.md").read_text()) if "--residual-scale" in words

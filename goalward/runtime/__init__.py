@@ -17,6 +17,8 @@ from goalward.acting import Policy, as_rows
 from goalward.errors import UserError
 from goalward.runtime import graph, tensors
 
+__all__ = ["Card", "Exported", "load"]
+
 FORMAT = 1
 MANIFEST, GRAPHS, WEIGHTS = "manifest.json", "graphs.json", "weights.safetensors"
 CONFIG = "config.json"  # all settings of the run
