@@ -1,12 +1,15 @@
-# Eight words: quickstart, check, test, test-system, test-slow, bench, docs, results; and clean. Needs Python 3.11 or
-# newer, with pip.
+# Nine words: quickstart, view, check, test, test-system, test-slow, bench, docs, results; and clean. Needs Python
+# 3.11 or newer, with pip.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart check test test-system test-slow bench docs results clean
+.PHONY: quickstart view check test test-system test-slow bench docs results clean
 
 quickstart: .venv/installed  ## train the U-maze from scratch and draw what was learned, about 3 minutes
 	$(BIN)/goalward quickstart
+
+view: .venv/installed-view  ## an agent of the package in the browser: click where it shall go
+	$(BIN)/goalward view point_big_maze
 
 test: .venv/installed-dev check  ## style, types, layers and tests, within a quarter of an hour
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not system" --cov=goalward --cov-fail-under=90
@@ -54,6 +57,10 @@ clean:
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group dev
+	touch $@
+
+.venv/installed-view: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[view]'
 	touch $@
 
 .venv/installed-docs: .venv/installed
