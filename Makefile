@@ -14,7 +14,7 @@ view: .venv/installed-view  ## an agent of the package in the browser: click whe
 test: .venv/installed-dev check  ## style, types, layers and tests, within a quarter of an hour
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not system" --cov=goalward --cov-fail-under=90
 
-test-system: .venv/installed-system  ## tests that need a real part: other versions of libraries, Ray, Slurm, environments of others
+test-system: .venv/installed-system  ## tests that need a real part: other versions of libraries, Ray, Slurm, trackers, environments of others
 	$(BIN)/pytest -m system
 
 test-slow: .venv/installed-dev  ## tests that learn, about half an hour
@@ -68,5 +68,5 @@ clean:
 	touch $@
 
 .venv/installed-system: .venv/installed-dev .venv/installed-docs
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group others --group browser --editable '.[gym,ray,slurm]'
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group others --group browser --editable '.[gym,ray,slurm,wandb,mlflow]'
 	touch $@

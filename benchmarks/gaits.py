@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from goalward import envs
-from goalward.evaluate import episode_runner
+from goalward.evaluation import episode_runner
 
 SECONDS = 0.05  # of a step
 # Mean and deviation that gaits are first drawn with: amplitude, offset, phase (rad) of a joint; frequency (Hz).

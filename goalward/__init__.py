@@ -6,10 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from goalward.config import TrainConfig
-    from goalward.policy import load_policy
+    from goalward.errors import UserError
+    from goalward.library import train
+    from goalward.policy import evaluate, load_policy
+    from goalward.saved import load_run
+    from goalward.world import make_env
 
-__all__ = ["TrainConfig", "load_policy"]
-_HOME = {"TrainConfig": "goalward.config", "load_policy": "goalward.policy"}
+__all__ = ["TrainConfig", "UserError", "evaluate", "load_policy", "load_run", "make_env", "train"]
+# No module may have a public name: Python sets a module as an attribute of its package.
+_HOME = {
+    "TrainConfig": "goalward.config",
+    "UserError": "goalward.errors",
+    "evaluate": "goalward.policy",
+    "load_policy": "goalward.policy",
+    "load_run": "goalward.saved",
+    "make_env": "goalward.world",
+    "train": "goalward.library",
+}
 
 
 def __getattr__(name: str) -> Any:

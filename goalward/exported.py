@@ -52,7 +52,7 @@ def export(
         onnx_model.library()
     if out.exists() and not force:
         raise UserError(f"{out} is there already; --force replaces the files in it")
-    experiment, state = policy.load_run(run, best=best, env_file=env_file)
+    experiment, state = policy.load_experiment(run, best=best, env_file=env_file)
     evaluation = policy.figures(experiment, state.agent)
     experiment, agent_state = _in_32_bits(experiment, state.agent)
     card = _card(experiment, state)

@@ -68,9 +68,9 @@ class Recorder:
         """
         with self._told():
             _append(self._jsonl, _line(row))
-            scalars = _scalars(row)
-            if scalars.keys() <= set(self._columns):
-                _append(self._csv, _table([scalars], self._columns))
+            numbers = scalars(row)
+            if numbers.keys() <= set(self._columns):
+                _append(self._csv, _table([numbers], self._columns))
             else:
                 self._rewrite_csv(read(self._jsonl))
             self._add_events(self._events, row)
@@ -93,9 +93,9 @@ class Recorder:
 
     def _rewrite_csv(self, rows: list[dict[str, Any]]) -> None:
         """Write the table anew, as for a row with a new column."""
-        self._columns = list(dict.fromkeys(name for row in rows for name in _scalars(row)))
+        self._columns = list(dict.fromkeys(name for row in rows for name in scalars(row)))
         header = _table([dict(zip(self._columns, self._columns, strict=True))], self._columns)
-        files.replace(self._csv, header + _table(map(_scalars, rows), self._columns))
+        files.replace(self._csv, header + _table(map(scalars, rows), self._columns))
 
     def _new_events(self, folder: Path, rows: list[dict[str, Any]]) -> EventsWriter:
         """One file of events in place of all earlier ones; readers that know these are told to forget them."""
@@ -112,10 +112,9 @@ class Recorder:
         return events
 
     def _add_events(self, events: EventsWriter, row: Mapping[str, Any]) -> None:
-        values = [Summary.Value(tag=name, simple_value=value) for name, value in _scalars(row).items()]
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars(row).items()]
         wall_time = self._zero + row["seconds"]
-        step = row["env_steps"] or row["updates"]  # without a step of an environment, updates tell the time
-        events.write_event(Event(step=step, wall_time=wall_time, summary=Summary(value=values)))
+        events.write_event(Event(step=clock(row), wall_time=wall_time, summary=Summary(value=values)))
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -197,5 +196,11 @@ def _check_row(row: Any, last: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is {value!r:.40}, not what it should be")
 
 
-def _scalars(row: Mapping[str, Any]) -> dict[str, int | float]:
+def scalars(row: Mapping[str, Any]) -> dict[str, int | float]:
+    """What of a row is a number."""
     return {name: value for name, value in row.items() if isinstance(value, (int, float))}
+
+
+def clock(row: Mapping[str, Any]) -> int:
+    """When a row was measured: environment steps, or updates where there are no steps."""
+    return row["env_steps"] or row["updates"]

@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from goalward import checkpoint, envs, runs, runtime, shipped
 from goalward.acting import Policy
-from goalward.evaluate import most_episodes, summarise
+from goalward.evaluation import most_episodes, summarise
 from goalward.limits import check_number
 from goalward.training import (
     Experiment,
@@ -33,13 +33,13 @@ def load_policy(directory: str | Path, *, best: bool = False, env_file: str | Pa
     """Load the latest policy of a run directory, or the best one. Raises `UserError` if it has none.
 
     A folder that `goalward export` wrote has one policy, which acts without JAX, and so has the name of a
-    policy of the package, such as "reacher". For `env_file` see `load_run`.
+    policy of the package, such as "reacher". For `env_file` see `load_experiment`.
     """
     if shipped.is_one(directory):
         directory = shipped.folder(str(directory))
     if (Path(directory) / runtime.MANIFEST).is_file():
         return runtime.load(directory)
-    experiment, run = load_run(directory, best=best, env_file=env_file)
+    experiment, run = load_experiment(directory, best=best, env_file=env_file)
     calls, exploit = itertools.count(), jax.jit(partial(exploiter(experiment), run.agent))
 
     def act(obs: Any, goal: Any) -> Array:
@@ -48,7 +48,7 @@ def load_policy(directory: str | Path, *, best: bool = False, env_file: str | Pa
     return Policy(experiment.env.spec, act, experiment.agent.chunk)
 
 
-def load_run(
+def load_experiment(
     directory: str | Path, *, best: bool = False, env_file: str | Path | None = None
 ) -> tuple[Experiment, Run]:
     """Experiment and state of a run's latest (or best) checkpoint. Raises `UserError` if it has none.
@@ -82,7 +82,7 @@ def evaluate(
     by names that start with `random_`. Starts and goals are those of the run's own evaluations. Raises
     `UserError` for what does not fit.
     """
-    experiment, run = load_run(directory, best=best, env_file=env_file)
+    experiment, run = load_experiment(directory, best=best, env_file=env_file)
     if env is not None:
         other = envs.make(envs.asked(env), experiment.config.env_settings)
         check_alike(experiment.env, other, "env")

@@ -13,7 +13,7 @@ from goalward import data, offline, policy, prng, runs, training
 from goalward.config import agent_name
 from goalward.data import Rows
 from goalward.envs import core
-from goalward.evaluate import most_episodes
+from goalward.evaluation import most_episodes
 from goalward.limits import SEEDS, check_number
 from goalward.rollout import Act, compiled, nothing_pending, starter, unroller
 from goalward.types import Trajectory
@@ -47,7 +47,7 @@ def episodes(
 
     It acts as in evaluations, one goal an episode; to `explore`, as in training, where goals may change too.
     """
-    experiment, run = policy.load_run(directory, best=best, env_file=env_file)
+    experiment, run = policy.load_experiment(directory, best=best, env_file=env_file)
     spec, config = experiment.env.spec, experiment.config
     check_number("episodes", number, 1, most_episodes(spec))
     check_number("seed", seed, *SEEDS)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -18,7 +18,7 @@ from goalward import agents, checkpoint, contract, envs, files, offline, practic
 from goalward.config import TrainConfig, check_together
 from goalward.envs import core
 from goalward.errors import DivergedError, UserError
-from goalward.evaluate import Episodes, Evaluation, episode_runner, most_episodes, summarise
+from goalward.evaluation import Episodes, Evaluation, episode_runner, most_episodes, summarise
 from goalward.limits import check_number
 from goalward.profile import Profiler, Untraced
 from goalward.rollout import Act, Pending, collector, compiled, nothing_pending, starter
@@ -366,7 +366,7 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     profiler: Profiler | None = None,
     changed_env: bool = False,
-) -> Iterator[Report]:
+) -> Generator[Report, None, None]:
     """Train in a run directory and yield a report after each iteration, the first one before any.
 
     With `resume` the run there goes on from its latest checkpoint, bit for bit, under `config`; without it the

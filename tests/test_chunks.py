@@ -12,7 +12,7 @@ import toy
 from goalward import checkpoint, policy, runs, training
 from goalward.envs import core
 from goalward.errors import UserError
-from goalward.evaluate import episode_runner
+from goalward.evaluation import episode_runner
 from goalward.pictures import render
 from goalward.policy import Policy
 from goalward.rollout import collector, nothing_pending, starter
@@ -372,7 +372,7 @@ def test_rows_of_a_run_are_single_actions_of_its_chunks(chunked, whole):
 
 
 def test_a_loaded_policy_and_a_video_do_what_the_evaluation_does(chunked, whole, monkeypatch):
-    experiment, run = policy.load_run(whole)
+    experiment, run = policy.load_experiment(whole)
     keys = training.evaluation_keys(experiment.config, 3)
     _, (_, obs) = training.evaluator(experiment, record=True)(run.agent, keys)
     acting, env = policy.load_policy(whole), experiment.eval_env

@@ -599,7 +599,7 @@ def test_a_profile_of_too_short_a_run_says_so(command, tmp_path):
 
 def test_compiled_programs_are_kept_in_the_users_cache_folder(tmp_path):
     """Or where JAX is told to keep them; where no folder can be made, nowhere."""
-    code = "from goalward.cli.process import use_compilation_cache; use_compilation_cache(); import jax; "
+    code = "from goalward.compilation import use_compilation_cache; use_compilation_cache(); import jax; "
     code += "print(jax.config.values['jax_compilation_cache_dir'])"
     (tmp_path / "file").touch()
     places = {

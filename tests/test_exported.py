@@ -87,7 +87,7 @@ def test_an_exported_policy_acts_as_the_run_does(run, folder):
     for _ in range(2 * ours.chunk + 1):
         obs, goal = generator.standard_normal((2, 2))
         np.testing.assert_allclose(ours.act(obs, goal), theirs.act(obs, goal), atol=1e-5)
-    experiment, state = policy.load_run(run)
+    experiment, state = policy.load_experiment(run)
     obs, goal = generator.standard_normal((2, 7, 2)).astype(np.float32)
     expected = experiment.agent.value(state.agent, jnp.asarray(obs), jnp.asarray(goal))
     np.testing.assert_allclose(ours.value(obs, goal), expected, rtol=1e-5)

@@ -13,7 +13,7 @@ from goalward import cli, envs, machine, runs
 from goalward.errors import UserError
 from goalward.lab import quickstart
 from goalward.pictures import curves, figures
-from goalward.policy import load_run
+from goalward.policy import load_experiment
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_tracks_and_their_animation_are_drawn(tmp_path):
 
 
 def test_learned_distances_are_missing_in_walls_and_only_there(trained):
-    experiment, run = load_run(trained)
+    experiment, run = load_experiment(trained)
     agent = run.agent
     maze = figures.maze_of(experiment)
     goal_cell = figures.farthest_goal(maze)
@@ -185,7 +185,7 @@ def test_learned_distances_are_missing_in_walls_and_only_there(trained):
 
 
 def test_a_map_of_distances_to_each_goal_is_drawn(trained, tmp_path):
-    experiment, run = load_run(trained)
+    experiment, run = load_experiment(trained)
     agent = run.agent
     cells = list(figures.maze_of(experiment).pairs[:2, 1])
     figures.distance_map(experiment, agent, cells, tmp_path / "map.png")

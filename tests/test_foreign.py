@@ -20,7 +20,7 @@ from goalward.foreign.making import Recipe
 from goalward.foreign.pool import Apart, Here, Kind
 from goalward.foreign.worlds import GO, START, STAY, TAKE
 from goalward.pictures.render import render
-from goalward.policy import load_run
+from goalward.policy import load_experiment
 
 FILE = str(Path(gym_worlds.__file__))
 LINE = {"goal": [0], "threshold": 0.5, "episode_length": 12, "processes": 1}
@@ -381,7 +381,7 @@ def test_a_run_whose_states_cannot_be_kept_goes_on_with_new_episodes(tmp_path, m
     last = toy.run(tmp_path / "run", settings(hidden=True), resume=True)[-1]
     assert last.faults == 0
     assert last.epoch == 2
-    _, run = load_run(tmp_path / "run")
+    _, run = load_experiment(tmp_path / "run")
     first = np.asarray(run.replay.rows.first)
     at = [t for t in range(len(first)) if first[t].all()]
     assert len(at) >= 2  # all worlds began anew, not only where their time was over

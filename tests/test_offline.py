@@ -285,7 +285,10 @@ def test_fresh_episodes_are_whole_and_depend_on_the_seed_alone(source):
     for name, one, other in zip(data.Rows._fields, rows, recorded.episodes(source, 3), strict=True):
         np.testing.assert_array_equal(one, other, err_msg=name)
     assert np.any(recorded.episodes(source, 3, seed=1).obs != rows.obs)
-    env, (experiment, run) = envs.make("point_u_maze", toy.SETTINGS["env_settings"]), policy.load_run(source)
+    env, (experiment, run) = (
+        envs.make("point_u_maze", toy.SETTINGS["env_settings"]),
+        policy.load_experiment(source),
+    )
     moves = np.flatnonzero(~rows.last)
     acts = experiment.agent.exploit(run.agent, *map(jnp.asarray, (rows.obs, rows.goal)), jax.random.key(0))
     np.testing.assert_allclose(rows.action, acts, atol=1e-5)

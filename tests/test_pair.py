@@ -55,7 +55,7 @@ def bits(run):
 
 
 def test_the_collector_and_all_that_it_collects_are_those_of_an_ordinary_run(trained, paired):
-    (_, ordinary), (_, both) = policy.load_run(trained), policy.load_run(paired)
+    (_, ordinary), (_, both) = policy.load_experiment(trained), policy.load_experiment(paired)
     assert_same(bits(both), bits(ordinary))
     assert_same(both.agent.collector, ordinary.agent)
     rows, expected = runs.read_metrics(paired), runs.read_metrics(trained)

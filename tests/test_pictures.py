@@ -15,13 +15,13 @@ from scipy import stats
 
 from goalward.envs import maze as mazes
 from goalward.errors import UserError
-from goalward.evaluate import Episodes
+from goalward.evaluation import Episodes
 from goalward.lab import study
 from goalward.pictures import blocks as blocks_figure
 from goalward.pictures import charts, embedding, figures, grids, lines, maps, published, style
 from goalward.pictures.grids import luminance
 from goalward.pictures.walking import walking_distances
-from goalward.policy import load_run
+from goalward.policy import load_experiment
 
 DEPTHS = ["1", "2", "4", "8", "16", "32", "64", "128", "256", "512"]
 NAN = float("nan")
@@ -289,7 +289,7 @@ def test_a_way_is_between_the_straight_line_and_the_way_from_cell_to_cell(layout
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
-    return load_run(toy.trained(tmp_path_factory))
+    return load_experiment(toy.trained(tmp_path_factory))
 
 
 def test_a_critic_is_ranked_by_what_its_distance_follows(learned, monkeypatch):

@@ -29,7 +29,7 @@ def draw(*shape):
 
 def test_actions_are_the_agents_greedy_ones(trained, loaded):
     obs, goal = draw(2, 5, 2)
-    experiment, run = policy.load_run(trained)
+    experiment, run = policy.load_experiment(trained)
     assert int(run.updates) == 6 * toy.UPDATES
     actions = loaded.act(obs, goal)
     assert actions.shape == (5, 2)
@@ -77,7 +77,7 @@ def test_the_best_policy_is_that_of_the_best_checkpoint(trained, tmp_path):
         again = checkpoint.restore(entry, training.shapes(training.build(toy.config())))
         state = entry.state | {"score": 1.0 - i / 10}
         checkpoint.save(runs.checkpoints(run), entry.iteration, again, state)
-    found = [int(policy.load_run(run, best=best)[1].updates) for best in (True, False)]
+    found = [int(policy.load_experiment(run, best=best)[1].updates) for best in (True, False)]
     assert found == [entry.iteration * toy.UPDATES for entry in (saved[0], saved[-1])]
     obs, goal = draw(2, 5, 2)
     best, latest = (policy.load_policy(run, best=best).act(obs, goal) for best in (True, False))

@@ -534,7 +534,7 @@ def as_run(monkeypatch, env):
     config = toy.config(env_settings={})
     experiment = training.Experiment(config, env, env, training.agents.make(config, env.spec))
     run = training.blank(experiment)
-    monkeypatch.setattr(render, "load_run", lambda directory, best, env_file: (experiment, run))
+    monkeypatch.setattr(render, "load_experiment", lambda directory, best, env_file: (experiment, run))
 
 
 def test_a_run_becomes_a_video_of_all_its_episodes(monkeypatch, tmp_path, fake):

@@ -16,7 +16,7 @@ from goalward.lab import folder as folders
 from goalward.lab.blocks import Fold, Listing, Page, Section, Table, Text
 from goalward.lab.statistics import Interval
 from goalward.pictures import maps
-from goalward.policy import load_run
+from goalward.policy import load_experiment
 
 DOCUMENT = {
     "question": "Does <depth> pay & is it | worth *it*?",
@@ -377,7 +377,7 @@ def test_measures_of_checkpoints_are_taken_once(tmp_path, tmp_path_factory, caps
     assert "depth=2,seed=1" in seen.text[seen.text.index("nothing could be measured of their checkpoints") :]
 
     again = evidence.gather(tmp_path, found, lambda name: pytest.fail(f"{name} was loaded again"))
-    experiment, run = load_run(directory)
+    experiment, run = load_experiment(directory)
     goals = np.unique(experiment.eval_env.maze.pairs[:, 1], axis=0)
     walking, straight = np.mean([maps.distance_rank(experiment, run.agent, goal) for goal in goals], axis=0)
     assert again.scalars["corridor"] == {"depth=2,seed=0": pytest.approx(walking)}

@@ -8,7 +8,7 @@ import pytest
 from goalward import envs
 from goalward.envs import core
 from goalward.errors import UserError
-from goalward.evaluate import Episodes, episode_runner, summarise
+from goalward.evaluation import Episodes, episode_runner, summarise
 from goalward.rollout import collector, starter
 from goalward.types import EnvSpec
 

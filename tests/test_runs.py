@@ -111,11 +111,11 @@ def test_a_live_quickstart_is_not_replaced(trained, tmp_path, monkeypatch):
 
 
 def load(directory):
-    policy.load_run(directory)
+    policy.load_experiment(directory)
 
 
 def load_best(directory):
-    policy.load_run(directory, best=True)
+    policy.load_experiment(directory, best=True)
 
 
 def print_digest(directory):

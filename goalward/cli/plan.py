@@ -6,8 +6,9 @@ from pathlib import Path
 
 import tyro
 
-from goalward.cli.settings import AgentName, Preset, check_env, from_typed, located
+from goalward.cli.settings import AgentName, check_env, from_typed
 from goalward.config import TrainConfig, agent_name
+from goalward.settings import Preset, absolute
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def run(args: Args) -> None:
     from goalward import plan, progress
 
     with progress.busy("compiling and measuring: some ten seconds, more for deep networks"):
-        planned = plan.plan(located(args.settings))
+        planned = plan.plan(absolute(args.settings))
     if args.json:
         print(json.dumps(planned.asdict()))
     else:

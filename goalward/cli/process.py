@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any, TextIO, cast
 
+from goalward.compilation import use_compilation_cache
 from goalward.errors import MachineError
 
 # What a shell may set for other programs, and would change numbers, types or pictures: commands do not heed it.
@@ -58,24 +59,6 @@ def start_jax(platform: str | None = None) -> None:
         told = " ".join(str(error).split()) or type(error).__name__
         raise MachineError(f"JAX does not start ({told}); {remedy}") from error
     use_compilation_cache()
-
-
-def use_compilation_cache() -> None:
-    """Keep compiled programs on disk for the next run, in the user's cache folder or where JAX is told to.
-
-    `JAX_COMPILATION_CACHE_DIR` names another folder, `JAX_ENABLE_COMPILATION_CACHE=false` turns it off.
-    """
-    import jax
-    from platformdirs import user_cache_path
-
-    if jax.config.values["jax_compilation_cache_dir"] is not None:
-        return
-    folder = user_cache_path("goalward") / "jax"
-    if not folder.is_absolute():  # a user without a home: "~" stands for itself
-        return
-    with suppress(OSError):  # no such folder can be made: programs are compiled each time
-        folder.mkdir(parents=True, exist_ok=True)
-        jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 @contextmanager

@@ -1,27 +1,15 @@
-"""Where the settings of a run start: at a preset's for the environment, and a file's over them."""
+"""The settings of a run as they are typed: which flags there are, and the defaults that they change."""
 
-from dataclasses import field, fields, make_dataclass, replace
-from typing import Annotated, Any, Literal, get_type_hints
+from dataclasses import field, fields, make_dataclass
+from typing import Annotated, Any, get_type_hints
 
 import tyro
 
-from goalward import presets
 from goalward.cli.process import start_jax
-from goalward.config import (
-    AGENTS,
-    AgentConfig,
-    TrainConfig,
-    agent_name,
-    check_agent,
-    from_dict,
-    merge,
-    named_agent,
-    owners,
-    preset_for,
-)
+from goalward.config import AGENTS, AgentConfig, TrainConfig, agent_name, owners
 from goalward.errors import UserError
+from goalward.settings import LAPTOP, combine
 
-Preset = Literal["laptop", "paper"]
 AgentName = Annotated[str, tyro.conf.arg(metavar="{" + ",".join(AGENTS) + "}")]
 _Words = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 _Count = Annotated[int, tyro.conf.UseCounterAction]
@@ -51,17 +39,13 @@ def from_typed(typed: Any) -> TrainConfig:
     from goalward import runs
 
     file = typed.config
-    given = runs.current(runs.read_settings(file), file) if file else {}
-    if typed.agent:
-        check_agent(typed.agent)
-    given = _ask(typed, given)
-    agent = typed.agent or named_agent(given)
-    if agent:
-        given = presets.for_agent(given, agent)
-    preset = _preset(typed.preset, typed.settings.env or given.get("env"), agent)
-    dataset = typed.settings.dataset if typed.settings.dataset is not None else given.get("dataset")
-    values = merge({"env": ""}, preset_for(preset, dataset))
-    config = from_dict(merge(values, given), str(file or f"preset {typed.preset}"))
+    given = _ask(typed, runs.current(runs.read_settings(file), file) if file else {})
+    flags = {"env": typed.settings.env or None, "dataset": typed.settings.dataset}  # they choose a preset too
+    given |= {name: value for name, value in flags.items() if value is not None}
+    if typed.preset == LAPTOP and given.get("env"):
+        start_jax()  # environments are made with it
+    source = str(file or f"preset {typed.preset}")
+    config = combine(given, source, preset=typed.preset, agent=typed.agent)
     check_flags(typed.settings, config)
     return config
 
@@ -76,30 +60,6 @@ def check_flags(typed: TrainConfig, config: TrainConfig) -> None:
                 f"--{flag.name.replace('_', '-')} is a setting of {' and '.join(its)}, not of {name}; "
                 f"leave it out, or choose --agent {' or '.join(its)}"
             )
-
-
-def _preset(name: Preset, env: Any, agent: str | None) -> dict[str, Any]:
-    """The settings of a preset. The laptop's is the environment's own; where none is named, it is empty."""
-    if name != "laptop":
-        return presets.load(name, agent)
-    if not env or not isinstance(env, str):  # what is no name is refused with the other settings
-        return {}
-    start_jax()  # environments are made with it
-    from goalward import envs
-
-    return presets.load(envs.preset(env), agent)
-
-
-def located(settings: TrainConfig) -> TrainConfig:
-    """The settings, with environments from files named so that they are found from anywhere."""
-    names = {name: name for name in (settings.env, settings.eval_env) if name and ".py" in name}
-    if not names:
-        return settings  # no other name is a file's
-    from goalward import envs
-
-    known = {name: envs.absolute(name) for name in names}
-    eval_env = settings.eval_env and known.get(settings.eval_env, settings.eval_env)
-    return replace(settings, env=known.get(settings.env, settings.env), eval_env=eval_env)
 
 
 def _ask(typed: Any, given: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from goalward.config.crl import CRLConfig
 from goalward.config.dataset import placed, preset_for
 from goalward.config.discrete_crl import DiscreteCRLConfig
 from goalward.config.imitation import GCBCConfig, GCSLConfig
+from goalward.config.naming import full_name, leaves, nested
 from goalward.config.network import NetworkConfig
 from goalward.config.sac import SACConfig
 from goalward.config.srl import SRLConfig
@@ -39,8 +40,11 @@ __all__ = [
     "check_agent",
     "check_together",
     "from_dict",
+    "full_name",
+    "leaves",
     "merge",
     "named_agent",
+    "nested",
     "owners",
     "placed",
     "preset_for",

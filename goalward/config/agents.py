@@ -42,5 +42,5 @@ def owners(setting: str) -> list[str]:
 
 def check_agent(name: str) -> None:
     """Raise `UserError` where there is no such agent."""
-    if name not in AGENTS:
+    if name not in list(AGENTS):  # a program may give anything
         raise UserError(f"agent is {name!r}; it must be one of {', '.join(AGENTS)}")

@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from goalward import envs, presets
@@ -12,13 +12,15 @@ from goalward.config import (
     TrainConfig,
     check_together,
     from_dict,
+    full_name,
+    leaves,
     merge,
     named_agent,
+    nested,
     owners,
     placed,
     preset_for,
 )
-from goalward.config.values import names
 from goalward.errors import UserError
 from goalward.lab import claims
 from goalward.lab.source import Source, mapping
@@ -73,7 +75,7 @@ def runs(
     for values, where in ((document, ()), (over, ("scales", source.scale))):
         settings = mapping(values, "base", source, where)
         _check_settings(settings, source, (*where, "base"))
-        base = merge(base, _nested(settings))
+        base = merge(base, nested(settings))
         for name, points in mapping(values, "axes", source, where).items():
             axis = _axis(name, points, source, (*where, "axes", name))
             axes[axis.name] = axis
@@ -129,7 +131,7 @@ def _words(start: str, settings: Mapping[str, Any], config: TrainConfig) -> tupl
     words = ["train", config.env]
     if start != "laptop":
         words += ["--preset", start]
-    for path, value in _leaves(settings):
+    for path, value in leaves(settings):
         flag = "agent" if path == ("agent", "name") else path[-1].replace("_", "-")
         if path[0] == "env_settings":
             continue
@@ -145,17 +147,9 @@ def _words(start: str, settings: Mapping[str, Any], config: TrainConfig) -> tupl
     return tuple(words)
 
 
-def _leaves(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, (*path, name))
-        else:
-            yield (*path, name), value
-
-
 def _check_settings(values: Mapping[str, Any], source: Source, where: tuple[str, ...]) -> None:
     """Raise `UserError`, by line, for a setting that is unknown or has a value that it cannot have."""
-    for path, value in _leaves(values):
+    for path, value in leaves(values):
         if path != ("preset",):
             _check_setting(path, value, source, (*where, *path))
         elif value not in ("laptop", "paper"):
@@ -165,8 +159,8 @@ def _check_settings(values: Mapping[str, Any], source: Source, where: tuple[str,
 def _check_setting(path: Sequence[str], value: Any, source: Source, where: Sequence[str]) -> None:
     """As `_check_settings`, of one setting by its dotted name or its own; an agent's may be of any agent."""
     name = ".".join(path)
-    settings = merge({"env": ""}, _nested({name: value}))
-    part, _, leaf = _full(name).rpartition(".")
+    settings = merge({"env": ""}, nested({name: value}))
+    part, _, leaf = full_name(name).rpartition(".")
     agents = [{"agent": {"name": agent}} for agent in owners(leaf)] if part == "agent" else []
     errors = []
     for agent in agents or [{}]:
@@ -176,27 +170,6 @@ def _check_setting(path: Sequence[str], value: Any, source: Source, where: Seque
         except UserError as error:
             errors.append(error)
     raise source.error(where, str(errors[0]).removeprefix(": ")) from errors[0]
-
-
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by any of their names, as `config.from_dict` takes them."""
-    nested: dict[str, Any] = {}
-    for path, value in _leaves(values):
-        if path[0] == "preset":
-            nested["preset"] = value
-            continue
-        full = _full(".".join(path))
-        for name in reversed(["agent", "name"] if full == "agent" else full.split(".")):
-            value = {name: value}
-        nested = merge(nested, value)
-    return nested
-
-
-def _full(name: str) -> str:
-    """The dotted name of a setting, such as network.depth for depth; an unknown one as it is."""
-    if name.startswith("env_settings."):
-        return name
-    return {full.rpartition(".")[2]: full for full in names(TrainConfig)}.get(name, name)
 
 
 def _axis(name: str, values: Any, source: Source, where: tuple[str, ...]) -> Axis:
@@ -229,9 +202,9 @@ def _range(text: str, source: Source, where: tuple[str, ...]) -> list[int]:
 def _point(name: str, value: Any, source: Source, where: tuple[str, ...]) -> Point:
     if not isinstance(value, Mapping):
         _check_setting([name], value, source, where)
-        return Point(claims.label(value), _nested({name: value}))
+        return Point(claims.label(value), nested({name: value}))
     settings = {key: item for key, item in value.items() if key != "label"}
     if not isinstance(value.get("label"), str):
         raise source.error(where, f'a point of axis {name} has no label; add label = "…", beside its settings')
     _check_settings(settings, source, where)
-    return Point(value["label"], _nested(settings))
+    return Point(value["label"], nested(settings))

@@ -11,10 +11,10 @@ import numpy as np
 
 from goalward import machine, presets, prng, runs
 from goalward.config import TrainConfig, from_dict
-from goalward.evaluate import summarise
+from goalward.evaluation import summarise
 from goalward.limits import SEEDS
 from goalward.pictures import figures
-from goalward.policy import load_run
+from goalward.policy import load_experiment
 from goalward.progress import print_evaluation, print_summary, show
 from goalward.training import Experiment, Run, chance_level, evaluator, train
 
@@ -70,7 +70,7 @@ def run(
 
 def _evaluate_and_draw(directory: Path, seed: int) -> tuple[dict[str, Any], Run]:
     """Evaluate the latest policy, and random actions, on starts and goals of their own; draw what it did."""
-    experiment, run = load_run(directory)
+    experiment, run = load_experiment(directory)
     keys = jax.random.split(prng.key((seed + 1) % (SEEDS[1] + 1)), EPISODES)
     episodes, (_, obs) = evaluator(experiment, record=True)(run.agent, keys)
     _draw(directory, experiment, run.agent, np.asarray(obs[:, :TRACKS]), np.asarray(episodes.goal[:TRACKS]))

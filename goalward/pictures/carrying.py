@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from goalward.envs.boxes import BoxesState, has_box, observe
 from goalward.errors import UserError
-from goalward.evaluate import MOST_GOALS
+from goalward.evaluation import MOST_GOALS
 from goalward.pictures.maps import rank_correlation
 from goalward.rollout import starter
 from goalward.training import Experiment, evaluation_keys

@@ -18,7 +18,7 @@ from goalward.errors import UserError
 from goalward.limits import INT32, check_number
 from goalward.pictures import boards, figures
 from goalward.pictures.figures import check_new
-from goalward.policy import load_run
+from goalward.policy import load_experiment
 from goalward.rollout import starter
 from goalward.training import Experiment, evaluation_keys, evaluator
 
@@ -65,7 +65,7 @@ def render(
     if out is None:
         runs.picture(directory, _paths(path).name)
     _check(episodes, view, width, height, every)
-    experiment, run = load_run(directory, best=best, env_file=env_file)
+    experiment, run = load_experiment(directory, best=best, env_file=env_file)
     env = experiment.eval_env
     _check_name(path, env)
     if env.film is not None:
