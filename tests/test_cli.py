@@ -131,7 +131,7 @@ def test_the_module_and_the_script_are_the_same_command():
             [
                 "'evla'",
                 "did you mean 'eval'?",
-                "train, plan, eval, dataset, envs, agents, check-env, new-task, render, export, curves",
+                "train, plan, eval, dataset, envs, agents, check-env, new-task, render, view, export, curves",
             ],
         ),
         ("train", ["no environment is named", "goalward envs"]),

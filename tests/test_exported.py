@@ -192,7 +192,10 @@ def test_arrays_are_written_as_others_read_them_and_read_as_others_write(tmp_pat
 def test_a_value_that_cannot_be_exported_is_left_out_and_told(folder, monkeypatch, capsys):
     experiment = training.build(toy.config(agent={"energy": "iqe", "repr_dim": 16}))
     state = experiment.agent.init(prng.key(0))
-    graphs, differences, left_out = exported._graphs(experiment, state, {"obs": 2, "goal": 2}, Constants())
+    sizes = {"obs": 2, "goal": 2}
+    only, _, _ = exported._graphs(experiment, state, sizes, Constants(), value=False)
+    assert list(only) == ["policy"]
+    graphs, differences, left_out = exported._graphs(experiment, state, sizes, Constants(), value=True)
     assert list(graphs) == list(differences) == ["policy"]
     assert "sort, an operation of JAX" in left_out["value"]
     done = exported.Exported([folder / runtime.WEIGHTS], differences, left_out)
