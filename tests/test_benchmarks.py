@@ -41,9 +41,8 @@ def test_the_committed_baseline_is_of_the_depths_that_are_measured_by_default():
     assert all(set(row) == set(learner.RATIOS) for row in baseline.values())
 
 
-@pytest.mark.parametrize(
-    ("agent", "rival"), [("crl", "vs_textbook"), pytest.param("chrono", "vs_crl", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("agent", "rival"), [("crl", "vs_textbook"), ("chrono", "vs_crl")])
 def test_the_learner_is_measured_in_a_process_of_its_own(agent, rival):
     words = ["--agent", agent, "--depths", "4", "--width", "16", "--batch-size", "8", "--json"]
     command = [sys.executable, "-m", "benchmarks.learner", *words]

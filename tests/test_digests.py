@@ -30,7 +30,11 @@ def machine():
     ("words", "digest"),
     [
         ("", "079efd0f70e486ac14ee83960038dbf189b8b0f81a911e90d278252e7ea75594"),
-        (OTHERS, "4f9e6aeeb73ea6223ee5d8350c331645718d07ead2fe34c8437c0cb6505e31a5"),
+        pytest.param(
+            OTHERS,
+            "4f9e6aeeb73ea6223ee5d8350c331645718d07ead2fe34c8437c0cb6505e31a5",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "--collector-depth 8",
             "138590f9b195261d32dfbbe8e10f53a2caf055d92b1021a6c27213d8b15eb07b",

@@ -176,7 +176,8 @@ def test_insert_drops_the_oldest_rows():
 # --- the measurement ---
 
 
-@pytest.mark.parametrize("env", [pytest.param("point_u4_maze", marks=pytest.mark.slow), "ant_u4_maze"])
+@pytest.mark.slow
+@pytest.mark.parametrize("env", ["point_u4_maze", "ant_u4_maze"])
 def test_an_iteration_of_both_is_measured(capsys, env):
     args = iteration.Args(
         env=env, depth=4, width=4, batch_size=4, num_envs=2, steps=5, updates=3, buffer_rows=12, window=6,

@@ -347,10 +347,10 @@ def test_a_resume_is_no_stop_and_blocks_are_measured(kind, tmp_path):
     assert len(row["actor_branch_norm"]) == len(row["psi_block_grad_norm"]) == 1
 
 
+@pytest.mark.slow
 def test_a_run_is_planned_and_profiled(tmp_path):
     """Of the kind whose sizes a plan has to know."""
-    kind = "attention"
-    config = toy.config(**settings(kind))
+    config = toy.config(**settings("attention"))
     planned, actor = plan.plan(config), training.shapes(training.build(config)).agent.params.actor
     assert planned.memory.activations > 0
     assert planned.parameters["actor"] == sum(leaf.size for leaf in jax.tree.leaves(actor))
