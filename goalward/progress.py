@@ -27,8 +27,8 @@ SEVERITY_STYLES = {PROBLEM: "bold red", WARNING: "yellow", NOTE: "cyan", GOOD: "
 
 
 def new_console(**options: Any) -> Console:
-    """A console that prints text as it is: brackets in the name of a folder are no markup."""
-    return Console(markup=False, emoji=False, highlight=False, **options)
+    """A console that prints text as it is, in notebooks too: brackets in the name of a folder are no markup."""
+    return Console(markup=False, emoji=False, highlight=False, force_jupyter=False, **options)
 
 
 def show(

@@ -10,6 +10,7 @@ from goalward import envs, policy, recorded, runs
 from goalward.acting import Policy
 from goalward.config import TrainConfig
 from goalward.data import Rows
+from goalward.world import World
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class SavedRun:
     def policy(self) -> Policy:
         """What it learned, to act with."""
         return policy.load_policy(self.directory, best=self.best, env_file=self.env_file)
+
+    def world(self) -> World:
+        """One world of its environment, with its settings."""
+        return World(envs.make(self.config.env, self.config.env_settings))
 
     def evaluate(self, *, env: str | None = None, episodes: int | None = None) -> dict[str, Any]:
         """Evaluate its policy, as `goalward.evaluate` does."""

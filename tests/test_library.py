@@ -161,6 +161,7 @@ def test_a_run_gives_its_metrics_and_rows(run):
     assert np.isnan(run.metrics["critic_loss"][0])  # before any update
     assert all(values.dtype.kind in "if" for values in run.metrics.values())
     np.testing.assert_array_equal(run.trajectories().obs, recorded.replay(run.directory).obs)
+    assert run.world().env.spec.episode_length == 20
     assert "config" not in repr(run)
 
 
@@ -200,9 +201,14 @@ def test_a_missing_tracker_names_its_extra(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_page_about_the_library_runs(tmp_path, monkeypatch):
+class ZMQInteractiveShell:
+    """By its name a program knows that it is in a notebook."""
+
+
+def test_the_page_about_the_library_runs_as_in_a_notebook(tmp_path, monkeypatch, capsys):
     """With toy sizes."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("builtins.get_ipython", ZMQInteractiveShell, raising=False)
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("agg")
 
@@ -215,6 +221,7 @@ def test_the_page_about_the_library_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(goalward, "train", train, raising=False)
     exec(code, names)
     assert names["world"].steps == 100
+    assert "2/2" in capsys.readouterr().out
     assert names["figures"]["episodes"] == 64
     assert names["far"].episodes == 4
     assert names["far"].obs.shape == (4 * 21, 2)
