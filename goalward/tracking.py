@@ -36,7 +36,8 @@ def check(name: str | None) -> None:
         return
     if name not in TRACKERS:
         raise UserError(f"track is {name!r}; it must be {' or '.join(TRACKERS)}")
-    if find_spec(name) is None:
+    found = find_spec(name)
+    if found is None or found.origin is None:  # a folder of that name here, such as Weights & Biases makes
         raise MachineError(f"{name} is not installed; pip install 'goalward[{name}]' does, or leave out track")
 
 

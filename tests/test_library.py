@@ -14,7 +14,7 @@ import pytest
 import toy
 
 import goalward
-from goalward import cli, library, recorded, runs
+from goalward import cli, library, recorded, runs, tracking
 from goalward.config import agent_name, nested
 from goalward.errors import MachineError, UserError
 
@@ -194,10 +194,14 @@ def test_importing_goalward_loads_little():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_missing_tracker_names_its_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr("goalward.tracking.find_spec", lambda name: None)
-    with pytest.raises(MachineError, match=r"pip install 'goalward\[wandb\]'"):
-        goalward.train(toy.config(), out=tmp_path / "run", track="wandb")
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_missing_tracker_names_its_extra(tmp_path, monkeypatch, folder):
+    monkeypatch.setitem(tracking.TRACKERS, "none_such", tracking.TRACKERS["wandb"])
+    if folder:  # which Python takes for a package
+        (tmp_path / "none_such").mkdir()
+        monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MachineError, match=r"pip install 'goalward\[none_such\]'"):
+        goalward.train(toy.config(), out=tmp_path / "run", track="none_such")
     assert not (tmp_path / "run").exists()
 
 
