@@ -8,8 +8,8 @@ from goalward.runtime import Card
 TEXT = """# A policy for {env}
 
 It brings `{env}` to any goal that is commanded: {agent}, depth {depth}, width {width}, seed {seed}, after
-{env_steps:,} environment steps and {updates:,} updates. `config.json` holds all its settings, which `goalward train`
-takes by `--config` to train it again, to other bits where machine or versions are others.
+{env_steps:,} environment steps and {updates:,} updates. `config.json` holds all its settings, which
+`goalward train` takes by `--config` to train it again, to other bits where machine or versions are others.
 
 | of {episodes} episodes | this policy | random actions |
 |---|---|---|
