@@ -1,7 +1,9 @@
 """The viewer without a browser: who is let in, what is shown, and a world that obeys."""
 
 import itertools
+import re
 from http import HTTPStatus
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -308,7 +310,17 @@ def test_a_tour_goes_on_when_a_goal_was_reached(played):
     play(played, 1.2)
     np.testing.assert_array_equal(played.world.goal, first)  # it stays a while
     play(played, 1.0)
-    assert not np.array_equal(played.world.goal, first)
+    second = played.world.goal
+    assert not np.array_equal(second, first)
+
+
+def test_a_tour_gives_up_a_goal_that_is_not_reached(played):
+    played.player.heed(Event("run", 1))  # which goes the wrong way
+    goals = {tuple(played.world.goal.tolist())}
+    for _ in range(4):
+        play(played, 61 / 4, [(0, Event("speed", 4.0))])
+        goals.add(tuple(played.world.goal.tolist()))
+    assert len(goals) > 1
 
 
 def test_agents_and_checkpoints_are_chosen(played):
@@ -433,3 +445,37 @@ def test_a_browser_is_opened_where_it_is_seen(monkeypatch):
     assert not view.has_display()
     monkeypatch.delenv("SSH_CONNECTION")
     assert view.has_display()
+
+
+# What the package brings -----------------------------------------------------------------------------------
+
+LEAST = {"ant": 0.02, "arm_reach": 0.8, "point_big_maze": 0.4, "point_u_maze": 0.8, "reacher": 0.9}
+
+
+def test_policies_of_the_package_are_whole_and_told():
+    assert shipped.names() == sorted(LEAST)
+    page = (Path(__file__).parents[1] / "docs/view.md").read_text()
+    for name in shipped.names():
+        card = (shipped.folder(name) / shipped.CARD).read_text()
+        rates = re.findall(r"\| (?:success|time at the goal)[^|]*\| ([\d.]+) \| ([\d.]+) \|", card)
+        [row] = [line for line in page.splitlines() if line.startswith(f"| `{name}`")]
+        assert all(f" {ours} ({chance}) " in row for ours, chance in rates)
+    with pytest.raises(UserError, match="no policy of the package; there are ant, arm_reach"):
+        shipped.folder("boat")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if "point" in name else pytest.mark.slow) for name in sorted(LEAST)]
+)
+def test_a_policy_of_the_package_does_what_its_card_says(name):
+    """Of the time at the goal, by eight episodes; the bounds leave room for what other machines round."""
+    env, [choice] = cast.choose([(name, shipped.folder(name))])
+    world, acts = World(env), choice.load(0)
+    near = []
+    for seed in range(8):
+        world.reset(seed=seed)
+        acts.reset()
+        for _ in range(env.spec.episode_length):
+            world.step(acts.act(world.obs, world.goal))
+            near.append(world.success and not world.over)
+    assert np.mean(near) > LEAST[name]

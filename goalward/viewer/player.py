@@ -12,7 +12,7 @@ from goalward.viewer.scene import Scene, aimed
 from goalward.viewer.stage import Event, Words, touched
 
 FRAMES, WORDS, CARPETS, LOOKS = 1 / 30, 0.2, 1.0, 2.0  # seconds from one to the next
-STAYS = 1.5  # seconds at a goal before the tour goes on
+STAYS, GIVES_UP = 1.5, 60.0  # seconds of the world at a goal, and on the way to it, before the tour goes on
 
 
 class Acts(NamedTuple):
@@ -94,7 +94,7 @@ class Player:
         self._another = another
         self._world, self._scene, self._page, self._choices = world, scene, page, choices
         self._playing, self._speed, self._tour, self._carpet = True, 1.0, True, False
-        self._note, self._since = "", None  # since when it has been at the goal
+        self._note, self._stayed, self._tried = "", 0, 0  # steps at the goal, and since it is commanded
         self._chosen, self._names, self._checkpoint = 0, [""], 0
         page.offer_runs([choice.name for choice in choices])
         self.run(0)
@@ -211,12 +211,10 @@ class Player:
             goal = world.goal.copy()
             self._begin()
             world.goal = goal
-        now = world.steps
-        if not world.success or (self._since is not None and now < self._since):
-            self._since = None
-        elif self._since is None:
-            self._since = now
-        if self._tour and self._since is not None and now - self._since >= STAYS * self._scene.rate:
+        self._tried += 1
+        self._stayed = self._stayed + 1 if world.success else 0
+        seconds = self._stayed / self._scene.rate, self._tried / self._scene.rate
+        if self._tour and (seconds[0] >= STAYS or seconds[1] >= GIVES_UP):
             self.another()
 
     def _begin(self) -> None:
@@ -234,7 +232,7 @@ class Player:
         self._changed()
 
     def _changed(self) -> None:
-        self._since = None
+        self._stayed = self._tried = 0
         self._page.show_goal(self._world.goal)
         self._lay_carpet()
 

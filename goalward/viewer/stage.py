@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
 from io import StringIO
 from queue import Empty, SimpleQueue
+from secrets import token_hex
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +49,7 @@ class Stage:
         viser = library()
         self.scene, self.token = scene, new_token()
         self._queue: SimpleQueue[Event] = SimpleQueue()
-        cookie = "goalward"
+        cookie = f"goalward-{token_hex(4)}"  # browsers keep those of all ports together
         with guarded(self.token, cookie), redirect_stdout(StringIO()):  # its own words name no token
             self._server = viser.ViserServer(host=HOST, port=port, label=title, verbose=False)
         self._server.gui.configure_theme(show_logo=False, show_share_button=False, brand_color=(27, 108, 168))
@@ -202,7 +203,9 @@ class Stage:
         buttons.on_click(lambda event: self._say(BUTTONS[event.target.value]))
         speed = gui.add_slider("Speed", *SPEEDS, 0.1, 1.0, hint="1 is as fast as the world is")
         self._value(speed, "speed")
-        self.tour = gui.add_checkbox("Tour", True, hint="Another goal when one was reached, until you set one")
+        self.tour = gui.add_checkbox(
+            "Tour", True, hint="Another goal when one was reached, or was not in a minute, until you set one"
+        )
         self._value(self.tour, "tour")
         carpet = gui.add_checkbox(
             "Learned distance", False, visible=self.scene.ground is not None,
