@@ -9,7 +9,7 @@ quickstart: .venv/installed  ## train the U-maze from scratch and draw what was 
 	$(BIN)/goalward quickstart
 
 view: .venv/installed-view  ## an agent of the package in the browser: click where it shall go
-	$(BIN)/goalward view point_big_maze
+	$(BIN)/goalward view point_u_maze
 
 test: .venv/installed-dev check  ## style, types, layers and tests, within a quarter of an hour
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not system" --cov=goalward --cov-fail-under=90

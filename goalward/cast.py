@@ -1,5 +1,6 @@
 """Who acts on a page of the viewer: runs at their checkpoints, and policies that were exported."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from goalward import checkpoint, envs, prng, runs, runtime, training
+from goalward import checkpoint as saving
+from goalward import envs, policy, prng, runs, runtime, training
 from goalward.acting import Policy
 from goalward.config import from_dict
 from goalward.envs import core
@@ -21,33 +23,47 @@ class FromRun:
 
     def __init__(self, directory: Path, name: str, env_file: Path | None = None):
         self.name, self._directory = name, directory
-        config = envs.located(runs.load_config(directory), env_file)
-        self._experiment, self._meta = training.build(config), runs.load_meta(directory)
+        self._experiment, self._meta = policy.open_run(directory, env_file)
         self.env = self._experiment.eval_env
         self._exploit = jax.jit(training.exploiter(self._experiment))
         self._value = jax.jit(self._experiment.agent.value)
-        if not self._saved():
-            raise UserError(f"{directory} has no checkpoint yet; wait for its first, or name another run")
 
     def checkpoints(self) -> list[str]:
-        """Name them by the steps that the run had taken, oldest first."""
-        config = self._experiment.config
-        unit = "updates" if config.is_offline else "environment steps"
-        return [f"{config.total_at(saved.state['epoch']):,} {unit}" for saved in self._saved()]
+        """Name them by the steps that the run had taken, oldest first. Raises `UserError` if there is none."""
+        names = [name for name in map(self._name, self._saved()) if name]
+        if not names:
+            raise UserError(f"{self._directory} has no checkpoint; wait for its first, or name another run")
+        return names
 
-    def load(self, checkpoint: int) -> Acts:
+    def load(self, checkpoint: str) -> Acts:
         """The agent at a checkpoint. Raises `UserError` for one that is damaged or gone."""
-        saved = self._saved()
-        run = training.restore(self._experiment, saved[min(checkpoint, len(saved) - 1)], self._meta)
-        agent, calls = run.agent, iter(range(2**32))
+
+        def choose(_: Path) -> saving.Saved:
+            found = [saved for saved in self._saved() if self._name(saved) == checkpoint]
+            if not found:
+                raise UserError(f"the checkpoint after {checkpoint} is gone")
+            return found[0]
+
+        def restore(saved: saving.Saved) -> training.Run:
+            return training.restore(self._experiment, saved, self._meta)
+
+        agent = saving.read(runs.checkpoints(self._directory), choose, restore).agent
+        calls = itertools.count()
 
         def decide(obs: Any, goal: Any) -> Any:
-            return self._exploit(agent, obs, goal, np.uint32(next(calls)))
+            return self._exploit(agent, obs, goal, np.uint32(next(calls) % 2**32))
 
         return acts(Policy(self.env.spec, decide, self._experiment.agent.chunk), partial(self._value, agent))
 
-    def _saved(self) -> list[checkpoint.Saved]:
-        return checkpoint.list_saved(runs.checkpoints(self._directory))
+    def _saved(self) -> list[saving.Saved]:
+        return saving.list_saved(runs.checkpoints(self._directory))
+
+    def _name(self, saved: saving.Saved) -> str | None:
+        """None for one whose state cannot be read, as of one that is being removed."""
+        config, epoch = self._experiment.config, saved.state.get("epoch")
+        if type(epoch) is not int or not 0 <= epoch <= config.epochs:
+            return None
+        return f"{config.total_at(epoch):,} {'updates' if config.is_offline else 'environment steps'}"
 
 
 class FromExport:
@@ -64,7 +80,7 @@ class FromExport:
         """There is one."""
         return [f"{self._policy.card.env_steps:,} environment steps"]
 
-    def load(self, checkpoint: int) -> Acts:
+    def load(self, checkpoint: str) -> Acts:
         """The policy."""
         del checkpoint
         return acts(self._policy, self._policy.value if self._policy.has_value else None)
@@ -80,7 +96,7 @@ def choose(
 ) -> tuple[core.Env, list[Choice]]:
     """Agents by name, and the environment of the first, in which all of them act.
 
-    Raises `UserError` for a folder with neither a run nor a policy in it, and for agents of other environments.
+    Raises `UserError` for a folder with neither a run nor a policy in it, and for agents that cannot act there.
     """
     found: list[Any] = []
     for name, directory in directories:
@@ -96,7 +112,7 @@ def drawing(env: core.Env, seed: int) -> Callable[[], np.ndarray | None]:
     keys = iter(range(1, 2**31))
 
     def another() -> np.ndarray | None:
-        if env.commanded is not None:
+        if env.commanded is not None or env.follow is not None:
             return None
         return np.asarray(draw(jax.random.fold_in(prng.key(seed), next(keys))))
 

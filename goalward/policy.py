@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from goalward import checkpoint, envs, runs, runtime, shipped
 from goalward.acting import Policy
+from goalward.errors import UserError
 from goalward.evaluation import most_episodes, summarise
 from goalward.limits import check_number
 from goalward.training import (
@@ -39,6 +40,11 @@ def load_policy(directory: str | Path, *, best: bool = False, env_file: str | Pa
         directory = shipped.folder(str(directory))
     if (Path(directory) / runtime.MANIFEST).is_file():
         return runtime.load(directory)
+    if not Path(directory).exists():
+        raise UserError(
+            f"{directory} does not exist; name a run, an exported policy, or of the package "
+            f"{', '.join(shipped.names())}"
+        )
     experiment, run = load_experiment(directory, best=best, env_file=env_file)
     calls, exploit = itertools.count(), jax.jit(partial(exploiter(experiment), run.agent))
 
@@ -48,21 +54,29 @@ def load_policy(directory: str | Path, *, best: bool = False, env_file: str | Pa
     return Policy(experiment.env.spec, act, experiment.agent.chunk)
 
 
+def open_run(directory: Path, env_file: str | Path | None = None) -> tuple[Experiment, runs.Meta]:
+    """What a run directory says of a run, built. Raises `UserError` for a directory that is none.
+
+    Where its environment has changed since, a line on standard error says so. An environment from a file of
+    code is loaded if a person has named the file here before, as it is now, or names it as `env_file`, wherever
+    it is.
+    """
+    experiment, meta = build(envs.located(runs.load_config(directory), env_file)), runs.load_meta(directory)
+    other = other_version(experiment, meta) or other_source(experiment, meta)
+    if other:
+        sys.stderr.write(f"warning: {directory} {other}; what it does here is not what it learned\n")
+    return experiment, meta
+
+
 def load_experiment(
     directory: str | Path, *, best: bool = False, env_file: str | Path | None = None
 ) -> tuple[Experiment, Run]:
     """Experiment and state of a run's latest (or best) checkpoint. Raises `UserError` if it has none.
 
-    The run may go on meanwhile. Where its environment has changed since, a line on standard error says so.
-    An environment from a file of code is loaded if a person has named the file here before, as it is now, or
-    names it as `env_file`, wherever it is.
+    The run may go on meanwhile. For the rest see `open_run`.
     """
     directory = Path(directory)
-    config = envs.located(runs.load_config(directory), env_file)
-    experiment, meta = build(config), runs.load_meta(directory)
-    other = other_version(experiment, meta) or other_source(experiment, meta)
-    if other:
-        sys.stderr.write(f"warning: {directory} {other}; what it does here is not what it learned\n")
+    experiment, meta = open_run(directory, env_file)
     choose = checkpoint.best if best else checkpoint.latest
     saved = runs.checkpoints(directory)
     return experiment, checkpoint.read(saved, choose, lambda saved: restore(experiment, saved, meta))

@@ -10,6 +10,7 @@ from goalward import envs, policy, recorded, runs
 from goalward.acting import Policy
 from goalward.config import TrainConfig
 from goalward.data import Rows
+from goalward.errors import UserError
 from goalward.world import World
 
 
@@ -49,6 +50,8 @@ class SavedRun:
 
     def trajectories(self, episodes: int | None = None, *, explore: bool = False, seed: int = 0) -> Rows:
         """Rows that its replay holds, or of fresh episodes of its policy; to `explore`, as in training."""
+        if episodes is None and (explore or seed):
+            raise UserError("explore and seed are of fresh episodes; give how many as `episodes`")
         if episodes is None:
             return recorded.replay(self.directory, best=self.best)
         options: dict[str, Any] = {"best": self.best, "seed": seed, "env_file": self.env_file}

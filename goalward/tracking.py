@@ -84,7 +84,7 @@ def _lenient(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever a network or a service has
-        sys.stderr.write(f"warning: {name} was not told ({_said(error)}); the next evaluation tries again\n")
+        sys.stderr.write(f"warning: {name} was not told ({_said(error)}); a resume tells what it lacks\n")
 
 
 def _said(error: Exception) -> str:

@@ -202,7 +202,8 @@ class World(gymnasium.Env[dict[str, np.ndarray], Any]):
     @property
     def state(self) -> Any:
         """The state of the world, a pytree as `env` has it for one world."""
-        return jax.tree.map(lambda leaf: leaf[0], self._running().state)
+        self._worlds = core.complete(self.env, self._running())  # engines leave out what is needed seldom
+        return jax.tree.map(lambda leaf: leaf[0], self._worlds.state)
 
     def _next_key(self, seed: int | None) -> Array:
         """The key of the episode of a seed, or of the one that follows."""

@@ -97,7 +97,7 @@ def test_a_policy_is_evaluated_on_other_goals_of_its_maze(trained):
 
 
 def test_a_directory_without_a_policy_is_refused(trained, tmp_path):
-    with pytest.raises(UserError, match="none is not a run directory"):
+    with pytest.raises(UserError, match="none does not exist; name a run, an exported policy"):
         policy.load_policy(tmp_path / "none")
     run = toy.copy(trained, tmp_path / "run")
     shutil.rmtree(runs.checkpoints(run))

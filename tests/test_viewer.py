@@ -1,7 +1,8 @@
 """The viewer without a browser: who is let in, what is shown, and a world that obeys."""
 
-import itertools
 import re
+import shutil
+import socket
 from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,12 +18,13 @@ from goalward import cast, envs, shipped, viewer
 from goalward.cli import main, view
 from goalward.envs.mujoco import pieces
 from goalward.errors import MachineError, UserError
+from goalward.lab import folder, study
 from goalward.viewer import guard, player, scene, stage
 from goalward.viewer.stage import Event
 from goalward.world import World
 
 SHOWN = ("ant", "ant_u_maze", "arm_push_easy", "cheetah", "humanoid", "reacher", "point_u_maze", "boxes_5x5_3")
-COOKIE = "goalward"
+COOKIE = "goalward-1f"
 
 
 # Who is let in ---------------------------------------------------------------------------------------------
@@ -37,10 +39,13 @@ def test_whoever_has_the_token_is_let_in_and_keeps_it_as_a_cookie():
     first = asked("/?token=secret")
     assert first.status == HTTPStatus.SEE_OTHER
     assert first.headers["Location"] == "/"
-    assert {"HttpOnly", "SameSite=Strict"} <= set(first.headers["Set-Cookie"].split("; "))
+    assert {"HttpOnly", "SameSite=Lax"} <= set(first.headers["Set-Cookie"].split("; "))
     cookie = first.headers["Set-Cookie"].split(";")[0]
     for host in ("localhost:8080", "localhost", "127.0.0.1:9", "[::1]:80", "LOCALHOST:1"):
         assert asked(cookie=cookie, host=host) is None
+        assert (
+            asked(cookie=f'prefs={{"a": 1}}; bare; é={"ÿ"};{cookie}', host=host) is None
+        )  # others' are anything
         assert asked(cookie=cookie, host=host, origin=f"http://{host}") is None
 
 
@@ -50,16 +55,19 @@ def test_whoever_has_the_token_is_let_in_and_keeps_it_as_a_cookie():
         {},
         {"path": "/?token=guess"},
         {"path": "/?token="},
-        {"cookie": "goalward=guess"},
-        {"cookie": "goalward="},
-        {"cookie": 'goalward="; other=secret'},
+        {"path": "//[?token=guess"},
+        {"path": "/?token=\udcff&token=%ff"},
+        {"cookie": "goalward-1f=\udcff"},
+        {"cookie": "goalward-1f=guess"},
+        {"cookie": "goalward-1f="},
+        {"cookie": 'goalward-1f="; other=secret'},
         {"cookie": "other=secret"},
-        {"cookie": "goalward=secret", "host": "evil.example"},
-        {"cookie": "goalward=secret", "host": "localhost.evil.example:8080"},
-        {"cookie": "goalward=secret", "host": ""},
-        {"cookie": "goalward=secret", "origin": "https://evil.example"},
-        {"cookie": "goalward=secret", "origin": "http://localhost:1"},
-        {"cookie": "goalward=secret", "origin": "null"},
+        {"cookie": "goalward-1f=secret", "host": "evil.example"},
+        {"cookie": "goalward-1f=secret", "host": "localhost.evil.example:8080"},
+        {"cookie": "goalward-1f=secret", "host": ""},
+        {"cookie": "goalward-1f=secret", "origin": "https://evil.example"},
+        {"cookie": "goalward-1f=secret", "origin": "http://localhost:1"},
+        {"cookie": "goalward-1f=secret", "origin": "null"},
         {"path": "/?token=secret", "host": "evil.example"},
         {"path": "/?token=secret", "origin": "http://evil.example"},
     ],
@@ -195,32 +203,42 @@ class Page:
         waiting, self.waiting = self.waiting, []
         return iter(waiting)
 
-    def offer_runs(self, names):
-        self.shown["runs"] = names
-
     def show(self, state, obs, goal):
         self.shown["obs"] = obs
+        self.frames = getattr(self, "frames", 0) + 1
 
-    def __getattr__(self, name):
-        what = name.removeprefix("show_")
-        return lambda *told: self.shown.__setitem__(what, told)
+
+def note_down(name):
+    def told(self, *given):
+        self.shown[name.removeprefix("show_").removeprefix("offer_")] = given
+
+    return told
+
+
+for name in vars(player.Page):
+    if name.startswith(("show_", "offer_")):
+        setattr(Page, name, note_down(name))
 
 
 class Agent:
     """Goes straight for the goal, or away from it."""
 
     def __init__(self, name, names, sign=1.0):
-        self.name, self.names, self.sign, self.loaded = name, names, sign, []
+        self.name, self.names, self.sign, self.loaded, self.gone = name, names, sign, [], set()
+        self.resets = 0
 
     def checkpoints(self):
         return list(self.names)
 
+    def begin(self):
+        self.resets += 1
+
     def load(self, checkpoint):
-        if self.names[checkpoint] == "gone":
+        if checkpoint in self.gone:
             raise UserError("it is gone")
-        self.loaded.append(self.names[checkpoint])
+        self.loaded.append(checkpoint)
         act = lambda obs, goal: np.clip(4 * self.sign * (goal - obs[:2]), -1, 1)  # noqa: E731
-        return player.Acts(act, lambda: None, lambda obs, goal: -np.linalg.norm(obs[:, :2] - goal, axis=1))
+        return player.Acts(act, self.begin, lambda obs, goal: -np.linalg.norm(obs[:, :2] - goal, axis=1))
 
 
 @pytest.fixture
@@ -231,23 +249,22 @@ def played():
     agents = [Agent("to", ["early", "late"]), Agent("away", ["only"], -1.0)]
     shown = scene.of(env)
     its = player.Player(world, shown, page, agents, cast.drawing(env, 0))
-    return SimpleNamespace(world=world, page=page, agents=agents, player=its, scene=shown)
+    return SimpleNamespace(world=world, page=page, agents=agents, player=its, scene=shown, now=0.0)
 
 
 def play(played, seconds, events=()):
-    """Let so many seconds pass, a hundredth at a time; events (when, event) happen meanwhile."""
-    clock, waiting = itertools.count(), list(events)
-    now = [0.0]
+    """Let so many seconds pass, 1 ms at each look at the clock; events (when, event) happen meanwhile."""
+    waiting, begun = list(events), played.now
 
     def tick():
-        now[0] = next(clock) / 1000
-        while waiting and waiting[0][0] <= now[0]:
+        played.now += 0.001
+        while waiting and waiting[0][0] <= played.now - begun:
             played.page.waiting.append(waiting.pop(0)[1])
-        return now[0]
+        return played.now
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(player.time, "sleep", lambda _: None)
-        played.player.play(lambda: now[0] >= seconds, tick)
+        played.player.play(lambda: played.now - begun >= seconds, tick)
 
 
 def straight_down(x, y):
@@ -289,6 +306,17 @@ def test_pausing_stepping_and_speed(played):
     assert played.world.steps <= 1
 
 
+def test_what_is_typed_beside_a_slider_is_held_to_its_ends(played):
+    for typed, speed in ((0.0, 0.1), (-3.0, 0.1), (1e9, 4.0), (2.0, 2.0)):
+        played.player.heed(Event("speed", typed))
+        assert played.player._speed == speed
+    for typed, loaded in ((-7, "early"), (99, "late")):
+        played.player.heed(Event("checkpoint", typed))
+        assert played.agents[0].loaded[-1] == loaded
+    played.player.heed(Event("run", 99))
+    assert played.agents[1].loaded == ["only"]
+
+
 def test_goals_by_drag_by_number_and_at_random(played):
     before = played.world.goal
     played.player.heed(Event("number", (1, 0.25)))
@@ -317,14 +345,14 @@ def test_a_tour_goes_on_when_a_goal_was_reached(played):
 def test_a_tour_gives_up_a_goal_that_is_not_reached(played):
     played.player.heed(Event("run", 1))  # which goes the wrong way
     goals = {tuple(played.world.goal.tolist())}
-    for _ in range(4):
-        play(played, 61 / 4, [(0, Event("speed", 4.0))])
+    for _ in range(3):
+        play(played, played.scene.patience / played.scene.rate / 4 + 0.1, [(0, Event("speed", 4.0))])
         goals.add(tuple(played.world.goal.tolist()))
     assert len(goals) > 1
 
 
 def test_agents_and_checkpoints_are_chosen(played):
-    assert played.page.shown["runs"] == ["to", "away"]
+    assert played.page.shown["runs"] == (["to", "away"],)
     to, away = played.agents
     assert to.loaded == ["late"]
     played.player.heed(Event("checkpoint", 0))
@@ -339,25 +367,106 @@ def test_agents_and_checkpoints_are_chosen(played):
 def test_who_looks_at_the_last_checkpoint_follows_a_run_that_learns(played):
     to = played.agents[0]
     to.names.append("later")
+    to.gone.add("later")  # for a moment, as while it is written
+    play(played, 2.1)
+    assert to.loaded == ["late"]
+    assert "gone" in played.player._note
+    to.gone.clear()
     play(played, 2.1)
     assert to.loaded == ["late", "later"]
     played.player.heed(Event("checkpoint", 1))
     to.names[:] = ["late", "later", "last"]  # the first was removed: the same one has another number
     play(played, 2.1)
-    assert to.loaded[2:] == ["late", "late"]
-    to.names[:] = ["gone"]
-    play(played, 2.1)
-    assert "gone" in played.player._note
+    assert to.loaded[2:] == ["late"]
+    assert played.page.shown["choices"] == (["late", "later", "last"], 0)
 
 
-def test_the_carpet_is_of_the_goal_at_hand(played):
-    played.player.heed(Event("carpet", True))
+def test_what_cannot_be_loaded_changes_nothing(played):
+    to, away = played.agents
+    away.gone.add("only")
+    played.player.heed(Event("run", 1))
+    assert (away.loaded, to.loaded) == ([], ["late"])
+    assert played.page.shown["run"] == (0,)
+    assert played.page.shown["choices"] == (["early", "late"], 1)
+    played.player._tell()
+    words = played.page.shown["words"][0]
+    assert (words.title, words.note) == ("to", "it is gone")
+
+
+@pytest.mark.parametrize("error", [UserError("no"), MachineError("no"), FileNotFoundError(2, "no")])
+def test_a_step_that_fails_stops_the_world_and_is_told(played, error, monkeypatch):
+    def fail(action):
+        raise error
+
+    monkeypatch.setattr(played.world, "step", fail)
+    play(played, 1)
+    assert "no" in played.page.shown["words"][0].note
+    assert not played.player._playing
+
+
+def test_what_is_refused_does_not_stay_on_the_page(played):
+    before = played.world.goal
+    for event in (
+        Event("drag", (0, (0.0, 0.0, 0.0))),
+        Event("number", (0, 50.0)),
+        Event("number", (0, np.nan)),
+    ):
+        played.player.heed(event)
+        np.testing.assert_array_equal(played.world.goal, before)
+        np.testing.assert_array_equal(played.page.shown["goal"][0], before)
+
+
+def test_a_new_goal_is_heeded_within_a_chunk(played):
+    resets = played.agents[0].resets
+    played.player.heed(straight_down(1.0, -1.0))
+    assert played.agents[0].resets == resets + 1
+
+
+def test_of_many_drags_the_last_counts():
+    events = [Event("drag", (0, i)) for i in range(9)] + [Event("pause"), Event("drag", (1, 5)), Event("pause")]
+    events += [Event("speed", 1.0), Event("drag", (0, 9)), Event("speed", 2.0)]
+    assert player.latest(events) == [
+        Event("pause"), Event("drag", (1, 5)), Event("pause"), Event("drag", (0, 9)), Event("speed", 2.0),
+    ]  # fmt: skip
+
+
+def test_what_stands_still_is_not_drawn_again(played):
+    play(played, 0.2, [(0, Event("pause"))])
+    frames = played.page.frames
+    play(played, 1)
+    assert played.page.frames == frames
+    play(played, 0.2, [(0, Event("step"))])
+    assert played.page.frames == frames + 1
+
+
+def test_the_carpet_is_of_the_goal_and_the_agent_at_hand(played):
+    play(played, 1.1, [(0, Event("carpet", True))])
     [first] = played.page.shown["carpet"]
     assert first.shape == (*played.scene.ground.free.shape, 4)
-    played.player.heed(straight_down(1.0, -1.0))
+    played.page.shown.pop("carpet")
+    play(played, 1.1)
+    assert "carpet" not in played.page.shown  # it would be the same
+    play(played, 1.1, [(0, straight_down(1.0, -1.0))])
     assert not np.array_equal(played.page.shown["carpet"][0], first)
+    load = played.agents[1].load
+    played.agents[1].load = lambda name: load(name)._replace(value=None)
+    play(played, 1.1, [(0, Event("run", 1))])
+    assert played.page.shown["carpet"] == (None,)
+    played.player.heed(Event("carpet", True))
+    assert "distances" in played.player._note
     played.player.heed(Event("carpet", False))
     assert played.page.shown["carpet"] == (None,)
+
+
+def test_a_goal_that_moves_is_shown_where_it_is_and_cannot_be_set(played):
+    played.player._scene = played.scene._replace(follows=True)
+    before = played.world.goal
+    played.player.heed(straight_down(1.0, -1.0))
+    np.testing.assert_array_equal(played.world.goal, before)
+    assert "moves with the world" in played.player._note
+    played.page.shown.clear()
+    play(played, 0.3)
+    assert "goal" in played.page.shown
 
 
 def test_touched_is_the_mark_that_is_nearest(played):
@@ -386,10 +495,24 @@ def test_a_run_acts_at_each_of_its_checkpoints(trained):
     assert all(name.endswith(" environment steps") for name in names)
     world = World(env)
     world.reset(seed=0)
-    early, late = choice.load(0), choice.load(len(names) - 1)
+    early, late = choice.load(names[0]), choice.load(names[-1])
     assert early.act(world.obs, world.goal).shape == (2,)
     assert late.value(np.tile(world.obs, (3, 1)), np.tile(world.goal, (3, 1))).shape == (3,)
     assert not np.array_equal(early.act(world.obs, world.goal), late.act(world.obs, world.goal))
+
+
+def test_a_run_that_vanishes_or_is_damaged_is_told(trained, tmp_path):
+    run = toy.copy(trained, tmp_path / "run")
+    _, [choice] = cast.choose([("run", run)])
+    *_, last = sorted((run / "checkpoints").iterdir())
+    names = choice.checkpoints()
+    (last / "state.json").unlink()
+    assert choice.checkpoints() == names[:-1]
+    shutil.rmtree(run)
+    with pytest.raises(UserError, match="has no checkpoint; wait"):
+        choice.checkpoints()
+    with pytest.raises(UserError, match=f"the checkpoint after {names[0]} is gone"):
+        choice.load(names[0])
 
 
 def test_agents_of_other_environments_are_refused(trained):
@@ -401,7 +524,10 @@ def test_agents_of_other_environments_are_refused(trained):
     ("words", "message"),
     [
         ([], "name what to watch"),
-        (["nothing"], "neither a run, a sweep nor an exported policy; the package has"),
+        (
+            ["nothing"],
+            "is neither a run, as `goalward train` makes, nor a sweep",
+        ),
         (["reacher", "--port", "70000"], "port"),
         (["reacher", "--seed", "-1"], "seed"),
     ],
@@ -430,6 +556,31 @@ def test_one_argument_may_stand_for_a_sweep(trained, tmp_path, monkeypatch):
     (tmp_path / "reacher").mkdir()  # what is here goes before what the package has
     with pytest.raises(UserError, match="neither a run"):
         view.expanded("reacher")
+
+
+def test_of_a_sweep_all_runs_with_a_checkpoint_are_shown(trained, tmp_path):
+    two = study.plain("point_u_maze", ["seed=0,1"])
+    folder.save(tmp_path, two, {}, 1)
+    for name in ("seed=0", "seed=1"):
+        toy.copy(trained, folder.run_directory(tmp_path, name))
+    for place in (folder.run_directory(tmp_path, "seed=1") / "checkpoints").iterdir():
+        place.rename(place.with_name(f".partial-{place.name}"))  # its first is being written
+    assert view.expanded(str(tmp_path)) == [("seed=0", folder.run_directory(tmp_path, "seed=0"))]
+
+
+def test_agents_of_equal_names_are_told_apart(tmp_path):
+    named = [("run", tmp_path / "a/run"), ("run", tmp_path / "b/run"), ("other", tmp_path / "other")]
+    assert [name for name, _ in view.told_apart(named)] == ["a/run", "b/run", "other"]
+
+
+def test_the_address_is_not_among_the_words_of_a_program(monkeypatch):
+    opened = []
+    monkeypatch.setattr(view.webbrowser, "open", opened.append)
+    path = view.open_browser("http://127.0.0.1:1/?token=secret")
+    assert "url=http://127.0.0.1:1/?token=secret" in path.read_text()
+    assert path.stat().st_mode & 0o077 == 0
+    assert opened == [path.as_uri()]
+    path.unlink()
 
 
 def test_a_browser_is_opened_where_it_is_seen(monkeypatch):
@@ -470,7 +621,7 @@ def test_policies_of_the_package_are_whole_and_told():
 def test_a_policy_of_the_package_does_what_its_card_says(name):
     """Of the time at the goal, by eight episodes; the bounds leave room for what other machines round."""
     env, [choice] = cast.choose([(name, shipped.folder(name))])
-    world, acts = World(env), choice.load(0)
+    world, acts = World(env), choice.load(choice.checkpoints()[-1])
     near = []
     for seed in range(8):
         world.reset(seed=seed)
@@ -479,3 +630,64 @@ def test_a_policy_of_the_package_does_what_its_card_says(name):
             world.step(acts.act(world.obs, world.goal))
             near.append(world.success and not world.over)
     assert np.mean(near) > LEAST[name]
+
+
+# The page, without a browser -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def served():
+    env = envs.make("arm_push_easy")
+    world, shown = World(env), scene.of(env)
+    world.reset(seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builtins.print", lambda *_, **__: None)
+        page = stage.Stage(shown, "a page", world.goal)
+    yield page, world
+    page.close()
+
+
+def test_a_page_shows_what_it_is_told(served):
+    page, world = served
+    page.show(world.state, world.obs, world.goal)
+    page.show_goal(world.goal + 0.25)
+    np.testing.assert_allclose(page._marks[0][1].position, world.goal[:3] + 0.25, atol=1e-5)
+    np.testing.assert_allclose([number.value for number in page._numbers], world.goal + 0.25, atol=1e-4)
+    for names, chosen in ((list("abcdefghij"), 9), (["a", "b"], 0), (["a"], 0), (["a", "b", "c"], 2)):
+        page.show_choices(names, chosen)
+        assert page._checkpoint.visible == (len(names) > 1)
+        if len(names) > 1:
+            assert (page._checkpoint.value, page._checkpoint.max) == (chosen, len(names) - 1)
+    page.offer_runs(["one"])
+    page.show_run(0)
+    page.offer_runs(["one", "two"])
+    page.show_run(1)
+    assert page._run.value == 1
+    assert list(page.events()) == []  # nothing of this was a person's
+
+
+def test_a_page_shows_text_as_it_is(served):
+    page, _ = served
+    note = "<iframe srcdoc=x></iframe> ![a](http://x) *_`\n# b"
+    page.show_words(stage.Words("[name](http://y)", 0.5, True, 1.25, note))
+    title, distance, time, told = page._words.content.split("\n\n")
+    assert re.sub(r"\\(.)", r"\1", title) == "[name](http://y)"
+    assert re.sub(r"\\(.)", r"\1", told[1:-1]) == note.replace("\n", " ")
+    assert not re.search(r"(?<!\\)[<\[!`#_]", title + told)
+    assert (distance, time) == ("**at the goal**, distance 0.5", "1.2 s")
+
+
+def test_a_page_that_others_ask_for_is_refused_and_shared_with_nobody(served):
+    page, _ = served
+    assert page.address.startswith("http://127.0.0.1:")
+    handlers = page._server._websock_server._incoming_handlers
+    assert not any("ShareUrl" in kind.__name__ for kind in handlers)
+
+
+def test_a_port_that_is_taken_is_told():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(MachineError, match=r"port \d+ cannot be had: .*; name another, or none"):
+            stage.check_free(other.getsockname()[1])
+    stage.check_free(0)

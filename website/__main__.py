@@ -30,6 +30,9 @@ class Args:
 
 def main(args: Args) -> int:
     """Gather the pages, build the site from them, and give an exit code."""
+    if args.out.exists() and any(args.out.iterdir()) and not (args.out / "commands.html").is_file():
+        print(f"{args.out} holds something else than a site; name another folder", file=sys.stderr)
+        return 2
     os.environ |= {"COLUMNS": HELP_COLUMNS, "NO_COLOR": "1"}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -40,9 +43,10 @@ def main(args: Args) -> int:
         line = [sys.executable, "-m", "zensical", "build", "--strict", "--config-file", folder / "mkdocs.yml"]
         code = subprocess.run(line, cwd=pages.ROOT, check=False).returncode
         if code == 0:
-            shutil.rmtree(args.out, ignore_errors=True)
+            if args.out.exists():
+                shutil.rmtree(args.out)
             shutil.move(folder / "site", args.out)
-            print(f"{args.out}: open {args.out / 'index.html'}")
+            print(f"{args.out / 'index.html'}; with its search: python -m http.server --directory {args.out}")
     return code
 
 

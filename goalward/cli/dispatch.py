@@ -60,7 +60,7 @@ COMMANDS: dict[str, Command] = {
     "check-env": Command(check_env.Args, check_env.run),
     "new-task": Command(new_task.Args, new_task.run),
     "render": Command(render.Args, render.run),
-    "view": Command(view.Args, view.run),
+    "view": Command(view.Args, view.run, starts_jax=False),
     "export": Command(export.Args, export.run),
     "curves": Command(curves.Args, curves.run),
     "digest": Command(digest.Args, digest.run),

@@ -2,13 +2,17 @@
 
 import os
 import sys
+import tempfile
 import webbrowser
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from goalward.cli.process import heedless_output, stop_signals
+from goalward.cli.process import heedless_output, start_jax, stop_signals
 from goalward.errors import UserError
 from goalward.limits import SEEDS, check_number
 
@@ -40,33 +44,37 @@ def run(args: Args) -> None:
         from goalward import shipped
 
         raise UserError(f"name what to watch: a run, or of the package {', '.join(shipped.names())}")
-    named = [one for name in args.runs for one in expanded(name)]
-    with heedless_output(), stop_signals("closing the page") as should_stop:
+    named = told_apart([one for name in args.runs for one in expanded(name)])
+    with heedless_output(), stop_signals("closing the page") as should_stop, ExitStack() as stack:
         from goalward import viewer
 
         viewer.library()
+        start_jax("cpu")  # one world needs no more, and a run may be learning on another device
         from goalward import cast, world
         from goalward.viewer import player, scene, stage
 
         env, choices = cast.choose(named, args.env_file)
-        one = world.World(env)
+        one = stack.enter_context(closing(world.World(env)))
         one.reset(seed=args.seed)
         shown = scene.of(env)
-        page = stage.Stage(shown, f"Goalward · {env.name}", one.goal, args.port)
-        try:
-            playing = player.Player(one, shown, page, choices, cast.drawing(env, args.seed))
-            print(f"{env.name}: open {page.address}  (Ctrl-C ends)", flush=True)
-            if args.browser and has_display():
-                webbrowser.open(page.address)
-            playing.play(should_stop)
-        finally:
-            page.close()
-            one.close()
+        if shown.picture is not None:
+            try:
+                shown.picture(one.state, one.obs, one.goal)
+            except UserError as error:
+                print(f"note: {error}; its goals are shown as points", file=sys.stderr)
+                shown = scene.places(env)
+        title = f"Goalward · {Path(env.name).stem}"  # of a person's own file, the name alone
+        page = stack.enter_context(closing(stage.Stage(shown, title, one.goal, args.port)))
+        playing = player.Player(one, shown, page, choices, cast.drawing(env, args.seed))
+        print(f"{env.name}: open {page.address}  (Ctrl-C ends)", flush=True)
+        if args.browser and has_display():
+            stack.callback(open_browser(page.address).unlink, missing_ok=True)
+        playing.play(should_stop)
 
 
 def expanded(name: str) -> list[tuple[str, Path]]:
     """Names and folders of the agents that one argument stands for. Raises `UserError` where there are none."""
-    from goalward import runs, runtime, shipped
+    from goalward import checkpoint, runs, runtime, shipped
     from goalward.lab import folder
 
     path = Path(name)
@@ -75,15 +83,34 @@ def expanded(name: str) -> list[tuple[str, Path]]:
     if path.is_dir() and folder.is_sweep(path):
         trials = [trial.name for trial in folder.load(path).trials(path)]
         found = [(trial, folder.run_directory(path, trial)) for trial in trials]
-        found = [(trial, run) for trial, run in found if any(runs.checkpoints(run).glob("*"))]
+        found = [(trial, run) for trial, run in found if checkpoint.list_saved(runs.checkpoints(run))]
         if not found:
             raise UserError(f"{path} has no run with a checkpoint yet; wait for its first")
         return found
     if runs.is_run(path) or (path / runtime.MANIFEST).is_file():
-        return [(path.name, path)]
+        return [(str(path.resolve().name), path)]
     raise UserError(
-        f"{name} is neither a run, a sweep nor an exported policy; the package has {', '.join(shipped.names())}"
+        f"{name} is neither a run, as `goalward train` makes, nor a sweep, nor an exported policy; the package "
+        f"has {', '.join(shipped.names())}"
     )
+
+
+def told_apart(named: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """The same agents, those of equal names with the folder that they are in."""
+    often = Counter(name for name, _ in named)
+    longer = [f"{path.resolve().parent.name}/{name}" for name, path in named]
+    return [(two if often[name] > 1 else name, path) for (name, path), two in zip(named, longer, strict=True)]
+
+
+def open_browser(address: str) -> Path:
+    """Open a page by a file of ours that leads to it, which is to be removed.
+
+    Others on this machine see what programs are started with, and must not see the address.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".html", delete=False, encoding="utf-8") as file:
+        file.write(f'<meta http-equiv="refresh" content="0; url={address}">')
+    webbrowser.open(Path(file.name).as_uri())
+    return Path(file.name)
 
 
 def has_display() -> bool:

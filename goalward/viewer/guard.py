@@ -10,9 +10,8 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from goalward.errors import MachineError
 
@@ -42,24 +41,19 @@ def answer(path: str, headers: Mapping[str, str], token: str, cookie: str) -> An
     origin = headers.get("Origin")
     if name.lower() not in LOOPBACK or (origin is not None and origin != f"http://{host}"):
         return Answer(HTTPStatus.FORBIDDEN, {}, REFUSED)
-    address = urlsplit(path)
-    [given] = parse_qs(address.query).get("token", [""])[:1]
-    if given and secrets.compare_digest(given.encode(), token.encode()):
-        held = f"{cookie}={token}; Path=/; HttpOnly; SameSite=Strict"
+    if any(_same(given, token) for given in parse_qs(path.partition("?")[2]).get("token", ())):
+        held = f"{cookie}={token}; Path=/; HttpOnly; SameSite=Lax"
         return Answer(
             HTTPStatus.SEE_OTHER, {"Location": "/", "Set-Cookie": held, "Cache-Control": "no-store"}, ""
         )
-    if secrets.compare_digest(_cookie(headers.get("Cookie", ""), cookie).encode(), token.encode()):
+    pairs = (pair.strip().partition("=") for pair in headers.get("Cookie", "").split(";"))
+    if any(name == cookie and _same(value, token) for name, _, value in pairs):  # others' may be anything
         return None
     return Answer(HTTPStatus.FORBIDDEN, {}, REFUSED)
 
 
-def _cookie(header: str, name: str) -> str:
-    try:
-        found = SimpleCookie(header).get(name)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+def _same(given: str, token: str) -> bool:
+    return secrets.compare_digest(given.encode(errors="surrogateescape"), token.encode())
 
 
 @contextmanager

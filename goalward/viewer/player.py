@@ -1,18 +1,21 @@
 """The loop behind the page: a world that goes on at its own pace, and heeds what people do."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import matplotlib
 import numpy as np
 
-from goalward.errors import UserError
+from goalward.errors import MachineError, UserError
 from goalward.viewer.scene import Scene, aimed
-from goalward.viewer.stage import Event, Words, touched
+from goalward.viewer.stage import SPEEDS, Event, Words, touched
 
 FRAMES, WORDS, CARPETS, LOOKS = 1 / 30, 0.2, 1.0, 2.0  # seconds from one to the next
-STAYS, GIVES_UP = 1.5, 60.0  # seconds of the world at a goal, and on the way to it, before the tour goes on
+BREATH = 4.0  # a carpet comes no sooner than after so many times what the last one took
+STAYS = 1.5  # seconds of the world at a goal before the tour goes on
+LATEST = ("drag", "number", "speed", "checkpoint", "run")  # events of which the last one alone counts
+TOLD = (UserError, MachineError, OSError)  # what is said on the page, and ends nothing
 
 
 class Acts(NamedTuple):
@@ -32,10 +35,10 @@ class Choice(Protocol):
     @property
     def name(self) -> str: ...
     def checkpoints(self) -> list[str]:
-        """What they are called, oldest first; more of them while it learns."""
+        """What they are called, each otherwise, oldest first; more of them while it learns."""
         ...
 
-    def load(self, checkpoint: int) -> Acts:
+    def load(self, checkpoint: str) -> Acts:
         """The agent at a checkpoint. Raises `UserError` where it is gone."""
         ...
 
@@ -72,6 +75,7 @@ class Page(Protocol):
     def tour(self) -> Any: ...
     def events(self) -> Iterator[Event]: ...
     def offer_runs(self, names: list[str]) -> None: ...
+    def show_run(self, chosen: int) -> None: ...
     def show(self, state: Any, obs: np.ndarray, goal: np.ndarray) -> None: ...
     def show_goal(self, goal: np.ndarray) -> None: ...
     def show_words(self, words: Words) -> None: ...
@@ -95,41 +99,52 @@ class Player:
         self._world, self._scene, self._page, self._choices = world, scene, page, choices
         self._playing, self._speed, self._tour, self._carpet = True, 1.0, True, False
         self._note, self._stayed, self._tried = "", 0, 0  # steps at the goal, and since it is commanded
-        self._chosen, self._names, self._checkpoint = 0, [""], 0
+        self._moved, self._stale = True, False  # whether what is shown, and the carpet, are of before
+        self._next_carpet = -np.inf  # no sooner
         page.offer_runs([choice.name for choice in choices])
-        self.run(0)
+        self._acts = self._load(0, choices[0].checkpoints())
 
     def play(self, should_stop: Callable[[], bool], clock: Callable[[], float] = time.monotonic) -> None:
         """Go on until told to stop."""
-        step, frame, words, carpet, look = [clock()] * 5
+        step, frame, words, look = [clock()] * 4
         while not should_stop():
-            for event in self._page.events():
+            for event in latest(self._page.events()):
                 self.heed(event)
             now = clock()
             if self._playing and now >= step:
-                self._forward()
+                self._playing = self._try(self._forward)
                 step = max(step + 1 / (self._scene.rate * self._speed), now - FRAMES)
             if now >= frame:
-                self._page.show(self._world.state, self._world.obs, self._world.goal)
+                self._try(self._show)
                 frame = now + FRAMES
             if now >= words:
                 self._tell()
                 words = now + WORDS
-            if now >= carpet:
-                self._lay_carpet()
-                carpet = now + CARPETS
+            if self._carpet and now >= self._next_carpet:
+                begun = clock()
+                self._try(self._lay_carpet)
+                self._next_carpet = clock() + max(CARPETS, BREATH * (clock() - begun))
             if now >= look:
-                self._follow()
+                self._try(self._follow)
                 look = now + LOOKS
             time.sleep(max(0.0, min(frame, step if self._playing else frame) - clock()))
 
     def heed(self, event: Event) -> None:
-        """Do what a person asked for; what cannot be done is told on the page."""
+        """Do what a person asked for; what cannot be done is told on the page, which shows how it stands."""
         self._note = ""
+        if not self._try(getattr(self, event.name), *(() if event.value is None else (event.value,))):
+            self._page.show_goal(self._world.goal)
+            self._page.show_run(self._chosen)
+            self._page.show_choices(self._names, self._names.index(self._checkpoint))
+
+    def _try(self, action: Callable[..., None], *given: Any) -> bool:
+        """Do something; whether it could be done."""
         try:
-            getattr(self, event.name)(*(() if event.value is None else (event.value,)))
-        except UserError as error:
-            self._note = f"*{error}*"
+            action(*given)
+        except TOLD as error:
+            self._note = str(error)
+            return False
+        return True
 
     # What people do ------------------------------------------------------------------------------------
 
@@ -148,8 +163,9 @@ class Player:
 
     def number(self, given: tuple[int, float]) -> None:
         """Set one number of the goal."""
-        goal = self._world.goal.copy()
-        goal[given[0]] = given[1]
+        goal = self._world.goal
+        with np.errstate(over="ignore"):  # which is told below
+            goal[given[0]] = given[1]
         self._command(goal)
 
     def pause(self) -> None:
@@ -163,7 +179,7 @@ class Player:
 
     def speed(self, factor: float) -> None:
         """Set how fast the world goes."""
-        self._speed = factor
+        self._speed = float(np.clip(factor, *SPEEDS))  # what is typed beside a slider may be anything
 
     def reset(self) -> None:
         """Start another episode, with its own goal."""
@@ -181,40 +197,52 @@ class Player:
 
     def tour(self, wanted: bool) -> None:
         """Whether another goal follows when one was reached."""
-        self._tour = wanted
+        self._tour, self._tried = wanted, 0
 
     def carpet(self, wanted: bool) -> None:
         """Whether learned distances are shown."""
-        self._carpet = wanted
-        self._lay_carpet()
+        self._carpet, self._stale, self._next_carpet = wanted, True, -np.inf
+        if not wanted:
+            self._page.show_carpet(None)
+        elif self._acts.value is None:
+            raise UserError("this agent came without what it knows of distances")
 
     def run(self, number: int) -> None:
         """Let another agent act, at its last checkpoint."""
-        self._chosen = int(number)
-        self._names = self._choices[self._chosen].checkpoints()
-        self.checkpoint(len(self._names) - 1)
+        chosen = min(max(int(number), 0), len(self._choices) - 1)
+        self._acts = self._load(chosen, self._choices[chosen].checkpoints())
 
     def checkpoint(self, number: int) -> None:
         """Let the agent act as it was then."""
-        self._checkpoint = min(int(number), len(self._names) - 1)
-        self._acts = self._choices[self._chosen].load(self._checkpoint)
-        self._acts.reset()
-        self._page.show_choices(self._names, self._checkpoint)
-        self._lay_carpet()
+        name = self._names[min(max(int(number), 0), len(self._names) - 1)]
+        self._acts = self._load(self._chosen, self._names, name)
 
     # What follows --------------------------------------------------------------------------------------
+
+    def _load(self, chosen: int, names: list[str], checkpoint: str = "") -> Acts:
+        """The agent that acts from now on, by default at its last checkpoint."""
+        checkpoint = checkpoint or names[-1]
+        acts = self._choices[chosen].load(checkpoint)
+        acts.reset()
+        self._chosen, self._names, self._checkpoint, self._stale = chosen, names, checkpoint, True
+        self._page.show_run(chosen)
+        self._page.show_choices(names, names.index(checkpoint))
+        return acts
 
     def _forward(self) -> None:
         world = self._world
         world.step(self._acts.act(world.obs, world.goal))
+        self._moved = True
         if world.over:
-            goal = world.goal.copy()
+            goal = world.goal
             self._begin()
-            world.goal = goal
+            if np.isfinite(goal).all() and not self._scene.follows:
+                world.goal = goal
+                self._page.show_goal(goal)
         self._tried += 1
         self._stayed = self._stayed + 1 if world.success else 0
-        seconds = self._stayed / self._scene.rate, self._tried / self._scene.rate
-        if self._tour and (seconds[0] >= STAYS or seconds[1] >= GIVES_UP):
+        reached = self._stayed >= STAYS * self._scene.rate
+        if self._tour and (reached or self._tried >= self._scene.patience):
             self.another()
 
     def _begin(self) -> None:
@@ -222,51 +250,71 @@ class Player:
         self._acts.reset()
 
     def _aim(self, mark: int, place: np.ndarray, axes: list[int]) -> None:
-        if self._scene.wall(place[:2]):
-            raise UserError("there is a wall")
         self._command(aimed(self._scene, self._world.goal, mark, place, axes))
 
     def _command(self, goal: np.ndarray) -> None:
+        if self._scene.follows:
+            raise UserError("the goal moves with the world here, and cannot be set")
+        if not np.isfinite(goal).all():
+            raise UserError("a goal is made of finite numbers")
+        if any(self._scene.wall(mark.position[:2]) for mark in self._scene.marks(goal)):
+            raise UserError("there is a wall")
         self._world.goal = goal
         self._tour = self._page.tour.value = False
         self._changed()
 
     def _changed(self) -> None:
+        """Another goal is commanded: at once, also to an agent in the midst of a chunk of actions."""
+        self._acts.reset()
         self._stayed = self._tried = 0
+        self._moved = self._stale = True
         self._page.show_goal(self._world.goal)
-        self._lay_carpet()
+
+    def _show(self) -> None:
+        if self._moved:
+            self._moved, world = False, self._world
+            self._page.show(world.state, world.obs, world.goal)
+            if self._scene.follows:
+                self._page.show_goal(world.goal)
 
     def _tell(self) -> None:
-        world = self._world
-        title = self._choices[self._chosen].name
-        self._page.show_words(
-            Words(title, world.distance, world.success, world.steps / self._scene.rate, self._note)
-        )
+        world, title = self._world, self._choices[self._chosen].name
+        seconds = world.steps / self._scene.rate
+        self._page.show_words(Words(title, world.distance, world.success, seconds, self._note))
 
     def _follow(self) -> None:
         """Look for new checkpoints; who looks at the last one goes on with the new one."""
-        try:
-            names = self._choices[self._chosen].checkpoints()
-            if names != self._names:
-                was_last = self._checkpoint == len(self._names) - 1
-                here = self._names[self._checkpoint]
-                self._names = names
-                self.checkpoint(len(names) - 1 if was_last or here not in names else names.index(here))
-        except UserError as error:  # it was removed meanwhile; the agent at hand goes on
-            self._note = f"*{error}*"
+        names = self._choices[self._chosen].checkpoints()
+        if names == self._names:
+            return
+        goes_on = self._checkpoint == self._names[-1] or self._checkpoint not in names
+        if goes_on and names[-1] != self._checkpoint:
+            self._acts = self._load(self._chosen, names)
+        else:
+            self._names = names
+            self._page.show_choices(names, names.index(self._checkpoint))
 
     def _lay_carpet(self) -> None:
+        """Lay it anew, if it would be another."""
         ground, value = self._scene.ground, self._acts.value
-        if ground is None or not self._carpet:
+        if ground is None or value is None:
             self._page.show_carpet(None)
-            return
-        if value is None:
-            self._note = "*this agent came without what it knows of distances*"
-            return
-        world, free = self._world, ground.free
-        obs = ground.there(world.obs, ground.points[free])
-        near = np.asarray(value(obs, np.tile(world.goal, (len(obs), 1))))
-        self._page.show_carpet(painted(near, free))
+        elif self._stale or ground.of_posture:
+            self._stale, world, free = False, self._world, ground.free
+            obs = ground.there(world.obs, ground.points[free])
+            near = np.asarray(value(obs, np.tile(world.goal, (len(obs), 1))))
+            self._page.show_carpet(painted(near, free))
+
+
+def latest(events: Iterable[Event]) -> list[Event]:
+    """Events in order; of those that only set something, such as a drag's many, the last of each."""
+    found: dict[Any, Event] = {}
+    for number, event in enumerate(events):
+        which = event.value[0] if event.name in ("drag", "number") else None
+        key = (event.name, which) if event.name in LATEST else number
+        found.pop(key, None)
+        found[key] = event
+    return list(found.values())
 
 
 def painted(near: np.ndarray, free: np.ndarray) -> np.ndarray:

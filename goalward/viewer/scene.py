@@ -29,6 +29,8 @@ PAPER, LINE, BOX, ROBOT, TARGET = (
     (222, 41, 64),
 )
 
+Picture = Callable[[Any, np.ndarray, np.ndarray], np.ndarray]  # (state, obs, goal) -> pixels (H, W, 3) uint8
+
 
 class Shape(NamedTuple):
     """Triangles of one colour, in a frame of their own."""
@@ -51,6 +53,7 @@ class Ground(NamedTuple):
 
     points: np.ndarray  # (rows, columns, 2): rows from north to south (y falls), columns from west to east
     free: np.ndarray  # (rows, columns) bool: not in a wall
+    of_posture: bool  # whether there is more to an observation than the place
     there: Callable[[np.ndarray, np.ndarray], np.ndarray]  # (obs (D,), places (K, 2)) -> obs (K, D) as if there
 
 
@@ -66,11 +69,13 @@ class Scene(NamedTuple):
     centre: np.ndarray  # (3,) of all that happens
     radius: float
     rate: float  # steps a second, at speed 1
+    patience: int  # steps that an episode has in training
     floor: float = 0.0  # height of the ground
     ground: Ground | None = None
     wall: Callable[[np.ndarray], bool] = lambda _: False  # whether a place (2,) on the ground is within one
+    follows: bool = False  # whether the goal moves with the world, and is not to be set
     above: bool = False  # whether it is first looked at from above
-    picture: Callable[[Any, np.ndarray, np.ndarray], np.ndarray] | None = None  # (state, obs, goal) -> pixels
+    picture: Picture | None = None
 
 
 def of(env: core.Env) -> Scene:
@@ -80,10 +85,10 @@ def of(env: core.Env) -> Scene:
     if env.maze is not None and env.to_cells is not None:
         return _point(env, env.maze, env.to_cells)
     if env.cells is not None:
-        return _pictures(GRID_RATE, lambda _, obs, goal: _board(env.cells, obs, goal))
+        return _pictures(env, GRID_RATE, lambda _, obs, goal: _board(env.cells, obs, goal))
     if env.film is not None:
-        return _pictures(env.film.rate, _filmed(env.film))
-    return _places(env)
+        return _pictures(env, env.film.rate, _filmed(env.film))
+    return places(env)
 
 
 def aimed(scene: Scene, goal: np.ndarray, mark: int, place: np.ndarray, axes: list[int]) -> np.ndarray:
@@ -134,7 +139,8 @@ def _bodies(env: core.Env) -> Scene:
     floor = pieces.floor(task.model)
     if floor is None:
         floor = min((float(points[:, 2].min()) for points in corners), default=0.0)
-    return Scene(shapes, pose, marks, centre, radius, rate, floor, ground, wall, above=env.maze is not None)
+    follows, above, length = env.follow is not None, env.maze is not None, env.spec.episode_length
+    return Scene(shapes, pose, marks, centre, radius, rate, length, floor, ground, wall, follows, above)
 
 
 def _point(env: core.Env, maze: Maze, to_cells: Callable[[np.ndarray], np.ndarray]) -> Scene:
@@ -184,11 +190,11 @@ def _point(env: core.Env, maze: Maze, to_cells: Callable[[np.ndarray], np.ndarra
     def marks(goal: np.ndarray) -> list[Mark]:
         return [Mark(where(goal, POINT_RADIUS), threshold)]
 
-    ground, radius = Ground(points, free, there), max(rows, columns) / 2
-    return Scene(shapes, pose, marks, centre, radius, MAZE_RATE, 0.0, ground, wall, above=True)
+    ground, radius, length = Ground(points, free, False, there), max(rows, columns) / 2, env.spec.episode_length
+    return Scene(shapes, pose, marks, centre, radius, MAZE_RATE, length, 0.0, ground, wall, above=True)
 
 
-def _places(env: core.Env) -> Scene:
+def places(env: core.Env) -> Scene:
     """Achieved and commanded goal as points, of the first three numbers: of what has nothing else to show."""
 
     def where(goal: np.ndarray) -> np.ndarray:
@@ -202,15 +208,16 @@ def _places(env: core.Env) -> Scene:
     marks = _as_marks(lambda goal: [Mark(where(goal), float(env.spec.threshold))])
     centre, radius = _middle(*_extent(env, marks, []))
     ball = trimesh.creation.icosphere(3, radius / 25)
-    return Scene([Shape(*_triangles(ball), ACHIEVED)], pose, marks, centre, radius, PLAIN_RATE)
+    shapes, length = [Shape(*_triangles(ball), ACHIEVED)], env.spec.episode_length
+    return Scene(shapes, pose, marks, centre, radius, PLAIN_RATE, length)
 
 
-def _pictures(rate: float, picture: Callable[[Any, np.ndarray, np.ndarray], np.ndarray]) -> Scene:
-    nothing = np.zeros((0, 3)), np.zeros((0, 4))
-    return Scene([], lambda *_: nothing, lambda _: [], np.zeros(3), 1.0, rate, picture=picture)
+def _pictures(env: core.Env, rate: float, picture: Picture) -> Scene:
+    nothing, length = (np.zeros((0, 3)), np.zeros((0, 4))), env.spec.episode_length
+    return Scene([], lambda *_: nothing, lambda _: [], np.zeros(3), 1.0, rate, length, picture=picture)
 
 
-def _filmed(film: core.Film) -> Callable[[Any, np.ndarray, np.ndarray], np.ndarray]:
+def _filmed(film: core.Film) -> Picture:
     """Pictures as the environment makes them, one after the other."""
     from goalward.envs.mujoco.render import graphics_for_others
 
@@ -259,6 +266,7 @@ def _extent(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest corner (3,) of the box around goals, and what stands there at first."""
     _, goals = _drawn(env)
+    goals = goals[np.isfinite(goals).all(axis=1)]
     points = np.concatenate([*(np.array([one.position for one in marks(goal)]) for goal in goals), *corners])
     return points.min(axis=0), points.max(axis=0)
 
@@ -283,7 +291,7 @@ def _movable_ground(
         return moved
 
     points = _grid(low[:2], high[:2])
-    return Ground(points, ~np.apply_along_axis(wall, -1, points), there)
+    return Ground(points, ~np.apply_along_axis(wall, -1, points), True, there)
 
 
 def _grid(low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -291,7 +299,8 @@ def _grid(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
     There are at most `PIXELS` along a side.
     """
-    columns, rows = np.maximum(1, np.round((high - low) / (high - low).max() * PIXELS)).astype(int).tolist()
+    shares = (high - low) / max(float((high - low).max()), 1e-6)
+    columns, rows = np.maximum(1, np.round(shares * PIXELS)).astype(int).tolist()
     x = low[0] + (np.arange(columns) + 0.5) * ((high[0] - low[0]) / columns)
     y = high[1] - (np.arange(rows) + 0.5) * ((high[1] - low[1]) / rows)
     return np.stack(np.meshgrid(x, y), axis=-1)

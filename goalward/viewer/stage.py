@@ -1,6 +1,8 @@
 """The page: a scene and its controls in the browser, and what people do there as a queue of events."""
 
-from collections.abc import Iterator
+import socket
+import string
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout, suppress
 from io import StringIO
 from queue import Empty, SimpleQueue
@@ -9,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from goalward.errors import MachineError
 from goalward.viewer import library
 from goalward.viewer.guard import guarded, new_token
 from goalward.viewer.scene import Mark, Scene, Shape, movable
@@ -47,11 +50,15 @@ class Stage:
 
     def __init__(self, scene: Scene, title: str, goal: np.ndarray, port: int = 0):
         viser = library()
+        check_free(port)
         self.scene, self.token = scene, new_token()
         self._queue: SimpleQueue[Event] = SimpleQueue()
         cookie = f"goalward-{token_hex(4)}"  # browsers keep those of all ports together
         with guarded(self.token, cookie), redirect_stdout(StringIO()):  # its own words name no token
             self._server = viser.ViserServer(host=HOST, port=port, label=title, verbose=False)
+        # Viser can show a page to the whole world, by a server of its makers.
+        for message in (viser._messages.ShareUrlRequest, viser._messages.ShareUrlDisconnect):
+            self._server._websock_server.unregister_handler(message)
         self._server.gui.configure_theme(show_logo=False, show_share_button=False, brand_color=(27, 108, 168))
         self._shapes = [self._add(i, shape) for i, shape in enumerate(scene.shapes)]
         self._marks: list[Any] = []
@@ -70,7 +77,7 @@ class Stage:
     @property
     def address(self) -> str:
         """What to open in the browser; whoever has it may command."""
-        return f"http://localhost:{self._server.get_port()}/?token={self.token}"
+        return f"http://{HOST}:{self._server.get_port()}/?token={self.token}"
 
     def events(self) -> Iterator[Event]:
         """What was done since the last call."""
@@ -99,16 +106,20 @@ class Stage:
     def show_goal(self, goal: np.ndarray) -> None:
         """Put spheres and numbers where a goal (G,) is."""
         with self._server.atomic():
+            least = 1e-6 * self.scene.radius  # what is rounded by the way of a drag is left as it is
             for (handle, sphere), mark in zip(self._marks, self.scene.marks(goal), strict=True):
-                handle.position = sphere.position = mark.position
+                sphere.position = mark.position
+                if np.abs(handle.position - mark.position).max() > least:
+                    handle.position = mark.position
             for number, value in zip(self._numbers, goal.tolist(), strict=False):
                 number.value = round(value, 4)
 
     def show_words(self, words: Words) -> None:
         """Say how it stands."""
         reached = "**at the goal**" if words.reached else "not at the goal"
-        lines = [words.title, f"{reached}, distance {words.distance:.3g}", f"{words.time:.1f} s", words.note]
-        text = "\n\n".join(line for line in lines if line)
+        note = f"*{plain(words.note)}*" if words.note else ""
+        title, distance = plain(words.title), f"{reached}, distance {words.distance:.3g}"
+        text = "\n\n".join(line for line in (title, distance, f"{words.time:.1f} s", note) if line)
         if text != self._words.content:
             self._words.content = text
 
@@ -133,6 +144,11 @@ class Stage:
             "/carpet", image, width, height, format="png", position=middle, wxyz=TURNED_OVER,
             cast_shadow=False, receive_shadow=False,
         )  # fmt: skip
+
+    def show_run(self, chosen: int) -> None:
+        """Say which of the agents acts."""
+        if self._run is not None:
+            self._run.value, self._run.label = chosen, self._run_names[chosen]
 
     def show_choices(self, names: list[str], chosen: int) -> None:
         """Offer the checkpoints of the agent that acts; a single one needs no slider."""
@@ -172,7 +188,10 @@ class Stage:
             "/ground", side, side, cell_size=cell, section_size=5 * cell, cell_color=CELLS,
             section_color=SECTIONS, position=(*scene.centre[:2], scene.floor),
         )  # fmt: skip
-        api.on_click()(lambda event: self._say("click", (event.ray_origin, event.ray_direction)))
+
+        @api.on_click()
+        async def _(event: Any) -> None:
+            self._say("click", (event.ray_origin, event.ray_direction))
 
     def _look(self, camera: Any, *, above: bool) -> None:
         away = np.array([0.0, -0.25, 2.6]) if above else np.array([0.9, -1.4, 1.0])
@@ -191,20 +210,24 @@ class Stage:
             )  # fmt: skip
             sphere = api.add_icosphere(f"/spheres/{i}", radius, color=GOAL_COLOUR, opacity=GOAL_OPACITY,
                                        position=mark.position, cast_shadow=False)  # fmt: skip
-            handle.on_update(
-                lambda event, i=i, handle=handle: self._say_if_theirs(event, "drag", (i, handle.position))
-            )
+            self._hear(handle, "drag", lambda i=i, handle=handle: (i, handle.position))
             self._marks.append((handle, sphere))
 
     def _controls(self) -> None:
         gui = self._server.gui
         self._words = gui.add_markdown("")
         buttons = gui.add_button_group("World", tuple(BUTTONS))
-        buttons.on_click(lambda event: self._say(BUTTONS[event.target.value]))
+
+        @buttons.on_click
+        async def _(event: Any) -> None:
+            self._say(BUTTONS[event.target.value])
+
         speed = gui.add_slider("Speed", *SPEEDS, 0.1, 1.0, hint="1 is as fast as the world is")
         self._value(speed, "speed")
         self.tour = gui.add_checkbox(
-            "Tour", True, hint="Another goal when one was reached, or was not in a minute, until you set one"
+            "Tour",
+            True,
+            hint="Another goal when one was reached, or an episode's time was over, until you set one",
         )
         self._value(self.tour, "tour")
         carpet = gui.add_checkbox(
@@ -219,14 +242,15 @@ class Stage:
             views = gui.add_button_group("Look", tuple(VIEWS))
 
             @views.on_click
-            def _(event: Any) -> None:
+            async def _(event: Any) -> None:
                 if event.client is not None:
                     self._look(event.client.camera, above=VIEWS[event.target.value])
 
     def offer_runs(self, names: list[str]) -> None:
         """A slider over agents, where there are several."""
         if len(names) > 1:
-            self._run = self._server.gui.add_slider("Agent", 0, len(names) - 1, 1, 0, hint=", ".join(names))
+            self._run_names, beside = names, self._checkpoint.order
+            self._run = self._server.gui.add_slider("Agent", 0, len(names) - 1, 1, 0, order=beside)
             self._value(self._run, "run")
 
     def _goal_numbers(self, goal: np.ndarray) -> None:
@@ -236,20 +260,37 @@ class Stage:
             for i, value in enumerate(goal.tolist()):
                 number = self._server.gui.add_number(str(i), round(value, 4), step=1e-4)
                 self._numbers.append(number)
-                number.on_update(
-                    lambda event, i=i, number=number: self._say_if_theirs(event, "number", (i, number.value))
-                )
+                self._hear(number, "number", lambda i=i, number=number: (i, number.value))
 
     def _value(self, handle: Any, name: str) -> None:
-        handle.on_update(lambda event: self._say_if_theirs(event, name, handle.value))
+        self._hear(handle, name, lambda: handle.value)
 
-    def _say_if_theirs(self, event: Any, name: str, value: Any) -> None:
-        """What this page itself set is no event."""
-        if event.client is not None:
-            self._say(name, value)
+    def _hear(self, handle: Any, name: str, value: Callable[[], Any]) -> None:
+        """Tell what people change, in order; what this page itself sets is no event."""
+
+        @handle.on_update
+        async def _(event: Any) -> None:
+            if event.client is not None:
+                self._say(name, value())
 
     def _say(self, name: str, value: Any = None) -> None:
         self._queue.put(Event(name, value))
+
+
+def plain(text: str) -> str:
+    """Markdown that shows a text as it is, in one line, whatever is in it."""
+    escaped = {ord(letter): f"\\{letter}" for letter in string.punctuation}
+    return " ".join(text.split()).translate(escaped)
+
+
+def check_free(port: int) -> None:
+    """Raise `MachineError` for a port that cannot be had; 0 is any that is free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise MachineError(f"port {port} cannot be had: {error.strerror}; name another, or none") from error
 
 
 def touched(scene: Scene, marks: list[Mark], ray: tuple[Any, Any]) -> tuple[int, np.ndarray] | None:
