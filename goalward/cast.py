@@ -16,6 +16,7 @@ from goalward.config import from_dict
 from goalward.envs import core
 from goalward.errors import UserError
 from goalward.viewer.player import Acts, Choice
+from goalward.world import World
 
 
 class FromRun:
@@ -104,6 +105,15 @@ def choose(
         found.append(kind(directory, name, env_file))
         training.check_alike(found[0].env, found[-1].env, f"the environment of {name},")
     return found[0].env, found
+
+
+def some_goals(world: World, episodes: int = 16) -> np.ndarray:
+    """Goals (K, G) that are commanded, or achieved at the start, in some episodes of a world."""
+    found = []
+    for _ in range(episodes):
+        world.reset()
+        found += [world.goal, world.achieved]
+    return np.stack(found)
 
 
 def drawing(env: core.Env, seed: int) -> Callable[[], np.ndarray | None]:

@@ -231,8 +231,7 @@ def test_sliders_choose_the_agent_and_its_checkpoint(open_page, tmp_path):
         page,
         lambda page: page.get_by_text(re.compile(r"after [\d,]+ environment steps")).inner_text() != before,
     )
-    agent = page.get_by_text("Agent", exact=True).locator("xpath=following::*[@role='slider'][1]")
-    agent.focus()
+    slider.nth(2).focus()
     page.keyboard.press("End")
     until(page, lambda page: page.locator("p", has_text=re.compile("^point_u_maze$")).count() == 1)
     page.mouse.click(*ENDS[0])

@@ -182,6 +182,36 @@ def test_the_ground_is_where_the_agent_could_be(name):
         assert shown.wall(shown.centre[:2] + 10 * shown.radius)
 
 
+def test_what_cannot_be_drawn_is_shown_as_points():
+    """The rooms of the examples command their own goals, and have no `render`."""
+    env = envs.make(envs.asked(str(Path(__file__).parents[1] / "examples/rooms.py")))
+    world = World(env)
+    world.reset(seed=0)
+    with pytest.raises(UserError, match="cannot be drawn"):
+        scene.of(env).picture(world.state, world.obs, world.goal)
+    goals = cast.some_goals(world)
+    shown = scene.places(env, goals)
+    assert shown.radius > 1
+    for goal in goals:
+        assert np.linalg.norm(shown.marks(goal)[0].position - shown.centre) <= 1.01 * shown.radius
+    world.close()
+
+
+def test_a_picture_of_gymnasium_is_of_the_moment():
+    pytest.importorskip("imageio", reason="the extra gym is not installed")
+    env = envs.make("gym:Reacher-v5", {"goal": [8, 9], "threshold": 0.02})
+    shown, world = scene.of(env), World(env)
+    world.reset(seed=0)
+    try:
+        before = shown.picture(world.state, world.obs, world.goal)
+    except UserError:
+        pytest.skip("there are no graphics here")
+    for _ in range(10):
+        world.step(np.ones(2))
+    assert (shown.picture(world.state, world.obs, world.goal) != before).any()
+    world.close()
+
+
 def test_bright_is_near_and_walls_are_clear():
     free = np.array([[True, False], [True, True]])
     image = player.painted(np.array([-3.0, -1.0, -2.0]), free)

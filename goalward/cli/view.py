@@ -62,7 +62,8 @@ def run(args: Args) -> None:
                 shown.picture(one.state, one.obs, one.goal)
             except UserError as error:
                 print(f"note: {error}; its goals are shown as points", file=sys.stderr)
-                shown = scene.places(env)
+                shown = scene.places(env, cast.some_goals(one))
+                one.reset(seed=args.seed)
         title = f"Goalward · {Path(env.name).stem}"  # of a person's own file, the name alone
         page = stack.enter_context(closing(stage.Stage(shown, title, one.goal, args.port)))
         playing = player.Player(one, shown, page, choices, cast.drawing(env, args.seed))

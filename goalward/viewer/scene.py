@@ -88,7 +88,7 @@ def of(env: core.Env) -> Scene:
         return _pictures(env, GRID_RATE, lambda _, obs, goal: _board(env.cells, obs, goal))
     if env.film is not None:
         return _pictures(env, env.film.rate, _filmed(env.film))
-    return places(env)
+    return places(env, _drawn(env)[1])
 
 
 def aimed(scene: Scene, goal: np.ndarray, mark: int, place: np.ndarray, axes: list[int]) -> np.ndarray:
@@ -128,10 +128,10 @@ def _bodies(env: core.Env) -> Scene:
 
     shapes = [Shape(one.vertices, one.faces, one.colour, moves=one.body != 0) for one in found]
     marks = _as_marks(task.markers)
-    start, _ = _drawn(env)
+    start, goals = _drawn(env)
     places, turns = pose_bodies(np.asarray(start.qpos[0]))
     corners = [_turned(turns[one.body], one.vertices) + places[one.body] for one in found]
-    low, high = _extent(env, marks, corners)
+    low, high = _extent(goals, marks, corners)
     centre, radius = _middle(low, high)
     wall = _wall(env.maze, env.to_cells) if env.maze and env.to_cells else lambda _: False
     rate = 1 / (task.model.opt.timestep * task.substeps)
@@ -194,8 +194,11 @@ def _point(env: core.Env, maze: Maze, to_cells: Callable[[np.ndarray], np.ndarra
     return Scene(shapes, pose, marks, centre, radius, MAZE_RATE, length, 0.0, ground, wall, above=True)
 
 
-def places(env: core.Env) -> Scene:
-    """Achieved and commanded goal as points, of the first three numbers: of what has nothing else to show."""
+def places(env: core.Env, goals: np.ndarray) -> Scene:
+    """Achieved and commanded goal as points, of the first three numbers: of what has nothing else to show.
+
+    `goals` (K, G) are some that may be, in which the page is at home.
+    """
 
     def where(goal: np.ndarray) -> np.ndarray:
         found = np.asarray(goal, float)[:3]
@@ -206,7 +209,7 @@ def places(env: core.Env) -> Scene:
         return where(np.asarray(env.spec.achieved(jnp.asarray(obs))))[None], np.array([[1.0, 0.0, 0.0, 0.0]])
 
     marks = _as_marks(lambda goal: [Mark(where(goal), float(env.spec.threshold))])
-    centre, radius = _middle(*_extent(env, marks, []))
+    centre, radius = _middle(*_extent(goals, marks, []))
     ball = trimesh.creation.icosphere(3, radius / 25)
     shapes, length = [Shape(*_triangles(ball), ACHIEVED)], env.spec.episode_length
     return Scene(shapes, pose, marks, centre, radius, PLAIN_RATE, length)
@@ -262,10 +265,9 @@ def _as_marks(markers: Callable[[np.ndarray], list[Any]]) -> Callable[[np.ndarra
 
 
 def _extent(
-    env: core.Env, marks: Callable[[np.ndarray], list[Mark]], corners: list[np.ndarray]
+    goals: np.ndarray, marks: Callable[[np.ndarray], list[Mark]], corners: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest corner (3,) of the box around goals, and what stands there at first."""
-    _, goals = _drawn(env)
+    """Lowest and highest corner (3,) of the box around goals (K, G), and what stands there at first."""
     goals = goals[np.isfinite(goals).all(axis=1)]
     points = np.concatenate([*(np.array([one.position for one in marks(goal)]) for goal in goals), *corners])
     return points.min(axis=0), points.max(axis=0)
