@@ -84,7 +84,8 @@ def _lenient(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever a network or a service has
-        sys.stderr.write(f"warning: {name} was not told ({_said(error)}); a resume tells what it lacks\n")
+        remedy = "the next evaluation, or a resume, tries again"
+        sys.stderr.write(f"warning: {name} was not told ({_said(error)}); {remedy}\n")
 
 
 def _said(error: Exception) -> str:
