@@ -52,6 +52,8 @@ def train(
     "wandb" or "mlflow". Raises `UserError`, `MachineError` and `DivergedError`.
     """
     tracking.check(track)
+    if callback is not None and not callable(callback):
+        raise UserError(f"callback is {callback!r:.80}; it must be a function of a report")
     use_compilation_cache()
     if resume:
         config, directory = _resumed(env, out, preset, agent, env_file, settings)

@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import toy
@@ -230,3 +231,10 @@ def test_the_page_about_the_library_runs_as_in_a_notebook(tmp_path, monkeypatch,
     assert names["far"].episodes == 4
     assert names["far"].obs.shape == (4 * 21, 2)
     assert {path.name for path in tmp_path.iterdir()} == {"runs", "success.png"}
+
+
+def test_what_is_no_callback_is_refused_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a user
+    with pytest.raises(UserError, match="callback is 3; it must be a function of a report"):
+        goalward.train("point_u_maze", callback=3, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
