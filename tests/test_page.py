@@ -69,6 +69,21 @@ def maze():
     assert "Traceback" not in served.stop()
 
 
+@pytest.fixture
+def serve():
+    """`Served`, which ends with the test whatever happens."""
+    begun = []
+
+    def served(*words):
+        begun.append(Served(*words))
+        return begun[-1]
+
+    yield served
+    for one in begun:
+        one.process.kill()
+        one.process.communicate()
+
+
 @pytest.fixture(scope="module")
 def seen():
     """Whatever pages asked for, and complained of."""
@@ -217,10 +232,10 @@ def test_another_page_cannot_drive_it_even_in_the_browser_of_who_has_the_token(o
     assert page.evaluate(KNOCK, maze.origin.replace("http", "ws")) == "open"
 
 
-def test_sliders_choose_the_agent_and_its_checkpoint(open_page, tmp_path):
+def test_sliders_choose_the_agent_and_its_checkpoint(open_page, serve, tmp_path):
     trained = tmp_path / "trained"
     toy.run(trained, toy.epochs(3, keep_last=9))
-    served = Served(trained, "point_u_maze")
+    served = serve(trained, "point_u_maze")
     page = open_page(served)
     assert page.get_by_text(re.compile(r"after [\d,]+ environment steps")).count() == 1
     slider = page.get_by_role("slider")
@@ -240,8 +255,8 @@ def test_sliders_choose_the_agent_and_its_checkpoint(open_page, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["reacher", "arm_reach"])
-def test_bodies_are_shown_and_obey(open_page, name):
-    served = Served(name)
+def test_bodies_are_shown_and_obey(open_page, serve, name):
+    served = serve(name)
     page = open_page(served)
     until(page, lambda page: words(page).startswith("at the goal"), 60)
     assert "Traceback" not in served.stop()
