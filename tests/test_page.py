@@ -240,15 +240,15 @@ def test_sliders_choose_the_agent_and_its_checkpoint(open_page, serve, tmp_path)
     assert page.get_by_text(re.compile(r"after [\d,]+ environment steps")).count() == 1
     slider = page.get_by_role("slider")
     before = page.get_by_text(re.compile(r"after [\d,]+ environment steps")).inner_text()
-    slider.nth(1).focus()
+    slider.nth(2).focus()
     page.keyboard.press("Home")
     until(
         page,
         lambda page: page.get_by_text(re.compile(r"after [\d,]+ environment steps")).inner_text() != before,
     )
-    slider.nth(2).focus()
+    slider.nth(1).focus()  # the agent's is before the checkpoint's
     page.keyboard.press("End")
-    until(page, lambda page: page.locator("p", has_text=re.compile("^point_u_maze$")).count() == 1)
+    until(page, lambda page: page.get_by_text("point_u_maze", exact=True).count() >= 1)
     page.mouse.click(*ENDS[0])
     until(page, lambda page: words(page).startswith("at the goal"))  # which the toy does not know
     assert json.dumps(served.stop()).count("Traceback") == 0

@@ -249,7 +249,7 @@ class Stage:
     def offer_runs(self, names: list[str]) -> None:
         """A slider over agents, where there are several."""
         if len(names) > 1:
-            self._run_names, beside = names, self._checkpoint.order
+            self._run_names, beside = names, self._checkpoint.order - 0.5
             self._run = self._server.gui.add_slider("Agent", 0, len(names) - 1, 1, 0, order=beside)
             self._value(self._run, "run")
 
