@@ -89,7 +89,7 @@ def expanded(name: str) -> list[tuple[str, Path]]:
             raise UserError(f"{path} has no run with a checkpoint yet; wait for its first")
         return found
     if runs.is_run(path) or (path / runtime.MANIFEST).is_file():
-        return [(str(path.resolve().name), path)]
+        return [(path.resolve().name, path)]
     raise UserError(
         f"{name} is neither a run, as `goalward train` makes, nor a sweep, nor an exported policy; the package "
         f"has {', '.join(shipped.names())}"
@@ -116,9 +116,7 @@ def open_browser(address: str) -> Path:
 
 def has_display() -> bool:
     """Whether a browser that is started here is seen by who started it."""
-    if sys.platform in ("darwin", "win32"):
-        return "SSH_CONNECTION" not in os.environ
-    return (
-        bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-        and "SSH_CONNECTION" not in os.environ
-    )
+    if "SSH_CONNECTION" in os.environ:
+        return False
+    windows = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return sys.platform in ("darwin", "win32") or bool(windows)

@@ -102,7 +102,7 @@ class Player:
         self._moved, self._stale = True, False  # whether what is shown, and the carpet, are of before
         self._next_carpet = -np.inf  # no sooner
         page.offer_runs([choice.name for choice in choices])
-        self._acts = self._load(0, choices[0].checkpoints())
+        self._load(0, choices[0].checkpoints())
 
     def play(self, should_stop: Callable[[], bool], clock: Callable[[], float] = time.monotonic) -> None:
         """Go on until told to stop."""
@@ -210,24 +210,24 @@ class Player:
     def run(self, number: int) -> None:
         """Let another agent act, at its last checkpoint."""
         chosen = min(max(int(number), 0), len(self._choices) - 1)
-        self._acts = self._load(chosen, self._choices[chosen].checkpoints())
+        self._load(chosen, self._choices[chosen].checkpoints())
 
     def checkpoint(self, number: int) -> None:
         """Let the agent act as it was then."""
         name = self._names[min(max(int(number), 0), len(self._names) - 1)]
-        self._acts = self._load(self._chosen, self._names, name)
+        self._load(self._chosen, self._names, name)
 
     # What follows --------------------------------------------------------------------------------------
 
-    def _load(self, chosen: int, names: list[str], checkpoint: str = "") -> Acts:
-        """The agent that acts from now on, by default at its last checkpoint."""
+    def _load(self, chosen: int, names: list[str], checkpoint: str = "") -> None:
+        """Let an agent act from now on, by default as at its last checkpoint."""
         checkpoint = checkpoint or names[-1]
         acts = self._choices[chosen].load(checkpoint)
         acts.reset()
-        self._chosen, self._names, self._checkpoint, self._stale = chosen, names, checkpoint, True
+        self._acts, self._chosen, self._names, self._checkpoint = acts, chosen, names, checkpoint
+        self._stale = True
         self._page.show_run(chosen)
         self._page.show_choices(names, names.index(checkpoint))
-        return acts
 
     def _forward(self) -> None:
         world = self._world
@@ -289,7 +289,7 @@ class Player:
             return
         goes_on = self._checkpoint == self._names[-1] or self._checkpoint not in names
         if goes_on and names[-1] != self._checkpoint:
-            self._acts = self._load(self._chosen, names)
+            self._load(self._chosen, names)
         else:
             self._names = names
             self._page.show_choices(names, names.index(self._checkpoint))

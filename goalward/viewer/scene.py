@@ -17,7 +17,7 @@ from goalward.envs.maze import Maze
 
 LOOKED_AT = 64  # episodes that are drawn to find out where goals may be
 PLAIN_RATE, MAZE_RATE, GRID_RATE = 20.0, 10.0, 5.0  # steps a second of what has no time of its own
-WALL, POINT, ACHIEVED = (0.55, 0.58, 0.64, 1.0), (0.11, 0.42, 0.66, 1.0), (0.11, 0.42, 0.66, 1.0)
+WALL, POINT = (0.55, 0.58, 0.64, 1.0), (0.11, 0.42, 0.66, 1.0)
 WALL_HEIGHT, POINT_RADIUS = 0.35, 0.18  # in cells
 PIXELS = 48  # of a picture of the ground
 TILE = 48  # pixels of a cell of a grid
@@ -211,7 +211,7 @@ def places(env: core.Env, goals: np.ndarray) -> Scene:
     marks = _as_marks(lambda goal: [Mark(where(goal), float(env.spec.threshold))])
     centre, radius = _middle(*_extent(goals, marks, []))
     ball = trimesh.creation.icosphere(3, radius / 25)
-    shapes, length = [Shape(*_triangles(ball), ACHIEVED)], env.spec.episode_length
+    shapes, length = [Shape(*_triangles(ball), POINT)], env.spec.episode_length
     return Scene(shapes, pose, marks, centre, radius, PLAIN_RATE, length)
 
 
