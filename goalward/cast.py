@@ -1,6 +1,5 @@
 """Who acts on a page of the viewer: runs at their checkpoints, and policies that were exported."""
 
-import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ class FromRun:
         self.name, self._directory = name, directory
         self._experiment, self._meta = policy.open_run(directory, env_file)
         self.env = self._experiment.eval_env
-        self._exploit = jax.jit(training.exploiter(self._experiment))
+        self._policy = policy.actor(self._experiment)
         self._value = jax.jit(self._experiment.agent.value)
 
     def checkpoints(self) -> list[str]:
@@ -49,12 +48,7 @@ class FromRun:
             return training.restore(self._experiment, saved, self._meta)
 
         agent = saving.read(runs.checkpoints(self._directory), choose, restore).agent
-        calls = itertools.count()
-
-        def decide(obs: Any, goal: Any) -> Any:
-            return self._exploit(agent, obs, goal, np.uint32(next(calls) % 2**32))
-
-        return acts(Policy(self.env.spec, decide, self._experiment.agent.chunk), partial(self._value, agent))
+        return acts(self._policy(agent), partial(self._value, agent))
 
     def _saved(self) -> list[saving.Saved]:
         return saving.list_saved(runs.checkpoints(self._directory))

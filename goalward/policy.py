@@ -2,7 +2,7 @@
 
 import itertools
 import sys
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,22 @@ def load_policy(directory: str | Path, *, best: bool = False, env_file: str | Pa
             f"{', '.join(shipped.names())}"
         )
     experiment, run = load_experiment(directory, best=best, env_file=env_file)
-    calls, exploit = itertools.count(), jax.jit(partial(exploiter(experiment), run.agent))
+    return actor(experiment)(run.agent)
 
-    def act(obs: Any, goal: Any) -> Array:
-        return exploit(obs, goal, np.uint32(next(calls)))
 
-    return Policy(experiment.env.spec, act, experiment.agent.chunk)
+def actor(experiment: Experiment) -> Callable[[Any], Policy]:
+    """Make the function of an agent's state to its policy, which is compiled once for all states."""
+    exploit = jax.jit(exploiter(experiment))
+
+    def policy_of(agent: Any) -> Policy:
+        calls = itertools.count()
+
+        def act(obs: Any, goal: Any) -> Array:
+            return exploit(agent, obs, goal, np.uint32(next(calls) % 2**32))
+
+        return Policy(experiment.env.spec, act, experiment.agent.chunk)
+
+    return policy_of
 
 
 def open_run(directory: Path, env_file: str | Path | None = None) -> tuple[Experiment, runs.Meta]:
