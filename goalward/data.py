@@ -216,6 +216,16 @@ def _why(error: Exception) -> str:
     return f"{told}; it needs {', '.join(_NEEDED)}"
 
 
+def environment(path: Path) -> str | None:
+    """The environment that a file's rows are of; None where it does not say."""
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            told = json.loads(str(found[ABOUT]))["env"]
+    except (*_DAMAGE, TypeError):
+        return None
+    return told if isinstance(told, str) else None
+
+
 def count(path: Path) -> int:
     """How many rows a file has, from its head alone. Raises `UserError` as `read` does."""
     try:

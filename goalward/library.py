@@ -131,8 +131,7 @@ def prepare(config: TrainConfig, *, new: bool) -> Prepared:
         return Prepared(config, None)
     dataset = offline.load(experiment.config, experiment.env.spec, experiment.agent)
     sys.stderr.write(f"dataset {config.dataset}: {data.told(dataset.rows)}\n")
-    note = offline.note(experiment.config) if new else None
-    if note:
+    for note in offline.notes(experiment.config) if new else ():
         sys.stderr.write(f"{note}\n")
     return Prepared(config, dataset)
 

@@ -5,6 +5,7 @@ collected: no row is another one's future but within its trajectory, none is mad
 goals are of the whole dataset.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,11 +139,23 @@ def _one_world(leaf: np.ndarray) -> Array:
     return jnp.asarray(np.expand_dims(leaf, 1))
 
 
-def note(config: TrainConfig) -> str | None:
-    """What to say of a run whose actor nothing holds to what its data shows."""
-    if not config.is_offline or not isinstance(config.agent, ActorCriticConfig) or config.agent.bc_weight:
-        return None
-    return (
-        "note: bc_weight is 0: where the data show few actions, an actor does what its critic is wrong about; "
-        "--bc-weight 1 --actor-random-goals 0 hold it to the data (docs/data.md)"
-    )
+def notes(config: TrainConfig) -> Iterator[str]:
+    """What to say of a run that learns from a dataset: whose data it is, and what holds the actor to it."""
+    name = _name(config)
+    others = sorted(each for each in _environments(name) if Path(each).name != Path(config.env).name)
+    if others:
+        yield f"note: {name} was recorded in {' and '.join(others)}; this run learns {config.env} from it"
+    if isinstance(config.agent, ActorCriticConfig) and not config.agent.bc_weight:
+        yield (
+            "note: bc_weight is 0: where the data show few actions, an actor does what its critic is wrong "
+            "about; --bc-weight 1 --actor-random-goals 0 hold it to the data (docs/data.md)"
+        )
+
+
+def _environments(name: str) -> set[str]:
+    """The environments that a dataset says it is of."""
+    if name.startswith(MINARI):
+        return set()
+    if runs.is_run(Path(name)):
+        return {runs.load_config(Path(name)).env}
+    return {env for path in data.paths(name) if (env := data.environment(path))}

@@ -334,3 +334,15 @@ def test_about_says_where_rows_are_from(source):
     told = recorded.about(source, **{"from": "replay"})
     assert json.loads(json.dumps(told)) == told
     assert (told["env"], told["agent"], told["from"]) == ("point_u_maze", "crl", "replay")
+
+
+def test_a_dataset_of_another_environment_is_told(source, file, tmp_path):
+    for dataset in (source, file):
+        told = list(offline.notes(config(dataset, env="point_u4_maze")))
+        assert told[0] == f"note: {dataset} was recorded in point_u_maze; this run learns point_u4_maze from it"
+        assert "bc_weight" in told[1]
+        assert len(list(offline.notes(config(dataset)))) == 1
+    for about in (None, "3", '{"env": 3}', "no JSON"):
+        extra = {} if about is None else {data.ABOUT: np.asarray(about)}
+        np.savez(tmp_path / "x.npz", **data.named(data.read(file)), **extra)
+        assert len(list(offline.notes(config(tmp_path / "x.npz")))) == 1
