@@ -17,8 +17,8 @@ from goalward.config import DiscreteCRLConfig, TrainConfig, agent_name, to_dict
 from goalward.errors import MachineError, UserError
 from goalward.lowering import Constants, lower
 from goalward.runtime import graph, tensors
+from goalward.shipped import CARD
 
-CARD = "card.md"
 OUTPUTS = {"policy": "action", "value": "value"}
 CHECKED = 256  # rows of numbers on which NumPy and JAX are compared
 AGREES = 1e-4  # by how much they may differ, of numbers around 1; 32 bits and other orders of sums make 1e-6

@@ -14,7 +14,7 @@ import safetensors.numpy
 import toy
 from scipy import stats
 
-from goalward import agents, exported, onnx_model, policy, prng, runtime, training
+from goalward import agents, exported, onnx_model, policy, prng, runtime, shipped, training
 from goalward.cli import main
 from goalward.config import from_dict
 from goalward.errors import MachineError, UserError
@@ -109,7 +109,7 @@ assert not {{"jax", "onnx", "equinox", "matplotlib", "mujoco", "gymnasium"}} & s
 
 
 def test_the_card_tells_the_task_its_figures_and_its_use(folder):
-    text = (folder / exported.CARD).read_text()
+    text = (folder / shipped.CARD).read_text()
     for words in ("# A policy for point_u_maze", "crl, depth 2", "320 environment steps", "policy.reset()"):
         assert words in text
     assert from_dict(json.loads((folder / runtime.CONFIG).read_text()), "it") == toy.config(agent={"chunk": 2})
