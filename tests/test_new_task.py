@@ -64,6 +64,17 @@ def test_a_task_works_at_once(new_task, goal, size):
     assert 0.05 * spread < env.spec.threshold < 0.5 * spread  # neither at hand nor out of reach
 
 
+def test_lines_of_a_task_can_be_read(tmp_path):
+    (tmp_path / "an_arm_whose_name_says_much_of_where_it_was_built.xml").write_text(ARM)
+    out = tmp_path / "a_task_whose_name_says_what_goes_where_and_why.py"
+    robot = "an_arm_whose_name_says_much_of_where_it_was_built.xml"
+    main(["new-task", str(tmp_path / robot), "--goal", "site:tip", "--out", str(out)])
+    text = out.read_text()
+    assert max(map(len, text.splitlines())) <= 112
+    assert f'    return Task(\n        "{out.stem}", model' in text
+    assert envs.make(f"{out}:make").spec.goal_dim == 2
+
+
 def test_what_is_observed_is_where_the_file_says(new_task, tmp_path):
     """Against MuJoCo's own numbers, element by element."""
     env = envs.make(new_task("site:tip"))

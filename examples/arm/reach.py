@@ -32,7 +32,8 @@ LOWEST = 0.1  # height of goals above the table, in m; changed by hand
 def make(episode_length: int = 250, threshold: float = 0.05, start_noise: float = 0.1):
     """Bring site tip to a goal; thresholds in m, noise in m and rad."""
     model = mujoco.MjModel.from_xml_path(str(XML))
-    goals = jnp.asarray(places(model, lambda data: data.site("tip").xpos[[0, 1, 2]]))  # of random postures
+    # Where random postures bring it.
+    goals = jnp.asarray(places(model, lambda data: data.site("tip").xpos[[0, 1, 2]]))
     # Changed by hand: random postures know of no table, so half of their goals lay within it or below.
     goals = goals[goals[:, 2] > LOWEST]
 
@@ -40,7 +41,8 @@ def make(episode_length: int = 250, threshold: float = 0.05, start_noise: float 
         noise_key, key = jax.random.split(key)
         noise = start_noise * jax.random.uniform(noise_key, NOISY.shape, minval=-1.0)
         qpos = jnp.asarray(START, jnp.float32).at[NOISY].add(noise)
-        return Start(qpos, jnp.zeros(model.nv)), goals[jax.random.randint(key, (), 0, len(goals))]
+        wanted = goals[jax.random.randint(key, (), 0, len(goals))]
+        return Start(qpos, jnp.zeros(model.nv)), wanted
 
     def observe(physics: Physics):
         parts = [

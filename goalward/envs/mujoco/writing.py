@@ -13,6 +13,7 @@ from goalward.envs.mujoco.postures import FREE, HINGE, SLIDE, Joint, joints, unm
 from goalward.errors import UserError
 
 STEP = 0.04  # s, about, of a step of the environment
+WIDTH = 112  # characters of a line, where that can be had
 
 
 def load(path: Path) -> mujoco.MjModel:
@@ -163,7 +164,7 @@ def _text(
         f"def make(episode_length: int = 250, threshold: float = {aim.threshold:g}, start_noise: float = 0.1):",
         f'    """Bring {aim.what} to a goal; thresholds in {aim.unit}, noise in m and rad."""',
         "    model = mujoco.MjModel.from_xml_path(str(XML))",
-        *([f"    goals = jnp.asarray({aim.draw})  # of random postures"] if is_bank else []),
+        *(["    # Where random postures bring it.", f"    goals = jnp.asarray({aim.draw})"] if is_bank else []),
         "",
         *(["    def turned(angle):", "        return jnp.stack([jnp.cos(angle), jnp.sin(angle)])", ""]
           if "turned(" in draw else []),
@@ -171,7 +172,8 @@ def _text(
         "        noise_key, key = jax.random.split(key)",
         "        noise = start_noise * jax.random.uniform(noise_key, NOISY.shape, minval=-1.0)",
         "        qpos = jnp.asarray(START, jnp.float32).at[NOISY].add(noise)",
-        "        return Start(qpos, jnp.zeros(model.nv)), " + draw, "",
+        "        wanted = " + draw,
+        "        return Start(qpos, jnp.zeros(model.nv)), wanted", "",
         "    def observe(physics: Physics):",
         "        parts = [",
         *(f"            {part.code}," for part in parts),
@@ -184,10 +186,11 @@ def _text(
         "",
         f"    goal = slice({at}, {at + aim.part.size})  # of the observation",
         f"    spec = reach_spec(model, {first}, goal, episode_length, threshold)",
-        f'    return Task("{out.stem}", model, SUBSTEPS, spec, reset, observe, markers'
-        + (", terminated" if ends else "")
-        + (f", reads=({', '.join(map(quoted, reads))},)" if reads else "")
-        + (f", constant={constant}" if constant else "") + ")",
+        *_call("    return Task(", [
+            f'"{out.stem}", model, SUBSTEPS, spec, reset, observe, markers' + (", terminated" if ends else ""),
+            *([f"reads=({', '.join(map(quoted, reads))},)"] if reads else []),
+            *([f"constant={constant}"] if constant else []),
+        ]),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -196,11 +199,20 @@ def _of_key(model: mujoco.MjModel) -> str:
     return f" of the keyframe {model.key(0).name}".rstrip() if model.nkey else ""
 
 
+def _call(begin: str, arguments: list[str]) -> list[str]:
+    """A call on one line, or with its arguments on lines of their own."""
+    line = f"{begin}{', '.join(arguments)})"
+    if len(line) <= WIDTH:
+        return [line]
+    indent = " " * (len(begin) - len(begin.lstrip()))
+    return [begin, *(f"{indent}    {one}," for one in arguments), f"{indent})"]
+
+
 def _wrapped(begin: str, values: list, end: str) -> list[str]:
     """A list of numbers over as many lines as it takes."""
     text = ", ".join(f"{value:g}" for value in values)
     line = f"{begin}[{text}]{end}"
-    if len(line) <= 112:
+    if len(line) <= WIDTH:
         return [line]
     rows = textwrap.wrap(text, 104)
     return [f"{begin}[", *(f"    {row}" for row in rows), f"]{end}"]
