@@ -35,7 +35,7 @@ docs: .venv/installed-docs  ## the site of these docs, in site/; a warning is an
 	$(BIN)/python -m website
 
 # Studies whose reports are pages of docs/results, and those that look at the runs of one of them.
-TRAINED := depth depth_point_u4 stitching objectives censoring what_depth_does successors_depth baselines
+TRAINED := depth depth_point_u4 stitching objectives censoring what_depth_does successors_depth baselines offline
 LOOKS := q_map embedding block_norms
 
 results: .venv/installed-dev  ## the pages of docs/results, from the sweeps in runs/

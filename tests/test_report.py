@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -268,6 +269,21 @@ def test_a_page_names_the_command_that_makes_it_again(complete, tmp_path, capsys
         text = path.read_text(encoding="utf-8")
         said = (Seen(text).text if path.suffix == ".html" else text).replace(" \\\n ", "")
         assert f"goalward {told}" in said
+
+
+def test_data_that_lie_beside_a_sweep_are_named_as_it_is(tmp_path, capsys, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "here/runs").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path / "here")
+    base = {"env": "point_u_maze", "total_updates": 2_000, "epochs": 4, "dataset": "runs/data/runs/seed=0"}
+    folder = Path("runs/offline")
+    folder.mkdir(parents=True)
+    made_up(folder, DOCUMENT | {"base": base})
+    report(capsys, folder, "--out", "page.md")
+    text = Path("page.md").read_text(encoding="utf-8").replace(" \\\n ", "")
+    assert text.count("--dataset runs/data/runs/seed=0 ") == 15
+    assert str(tmp_path) not in text
 
 
 @pytest.mark.parametrize("full", ["report.html", "page.md", "page_files/1-curves-time_at_goal_fraction.png"])

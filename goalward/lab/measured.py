@@ -43,7 +43,9 @@ def described(part: Part) -> str:
     metric = METRICS.get(options.get("metric", ""), "")
     match part.kind:
         case "final":
-            return f"{metric}, mean of the last {options['last']} evaluations of training"
+            last = options["last"]
+            of = "the last evaluation" if last == 1 else f"mean of the last {last} evaluations"
+            return f"{metric}, {of} of training"
         case "area":
             return f"{metric}, mean over training"
         case "reached":

@@ -4,7 +4,8 @@ import math
 import statistics
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from goalward import machine
@@ -222,7 +223,7 @@ def _made(evidence: Evidence, command: str) -> tuple[Block, ...]:
     lines = []
     for trial in study.trials:
         directory = folders.run_directory(folder, trial.name)
-        lines += wrapped(machine.command(*trial.words, "--out", directory))
+        lines += wrapped(machine.command(*_from_here(trial.words, folder), "--out", directory))
     blocks.append(Fold(f"The commands of the {len(study.trials)} runs", (Listing(tuple(lines)),)))
     if evidence.rows:
         rows = [
@@ -232,6 +233,17 @@ def _made(evidence: Evidence, command: str) -> tuple[Block, ...]:
         table = Table(("run", "started", "seconds of training", "updates", "environment steps"), tuple(rows))
         blocks.append(Fold("When the runs were made, and how long they took", (table,)))
     return tuple(blocks)
+
+
+def _from_here(words: Iterable[str], folder: Path) -> Iterator[str]:
+    """Words of a command; paths to what lies beside a sweep's folder are told as the way to that folder is."""
+    beside = folder.resolve().parent
+    for word in words:
+        path = Path(word)
+        if path.is_absolute() and path.resolve().is_relative_to(beside):
+            yield str(folder.parent / path.resolve().relative_to(beside))
+        else:
+            yield word
 
 
 def _cost(evidence: Evidence, name: str) -> tuple[str, str, str]:
