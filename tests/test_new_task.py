@@ -64,6 +64,25 @@ def test_a_task_works_at_once(new_task, goal, size):
     assert 0.05 * spread < env.spec.threshold < 0.5 * spread  # neither at hand nor out of reach
 
 
+HELD = """<mujoco><worldbody>
+<body name="hand" mocap="true" pos=".3 0 .5"><geom size=".04" contype="0" conaffinity="0"/></body>
+<body name="arm" pos="0 0 .5"><joint name="turn" axis="0 1 0" range="-90 90"/>
+<geom type="capsule" size=".03" fromto="0 0 0 .3 0 0"/><site name="tip" pos=".3 0 0"/></body>
+<body name="held" pos=".3 .5 .5"><freejoint name="free"/><geom size=".05"/></body>
+</worldbody><equality><weld body1="hand" body2="held"/></equality>
+<actuator><motor joint="turn" ctrlrange="-1 1" gear="5"/></actuator></mujoco>"""
+
+
+def test_what_a_mocap_target_holds_stays_and_is_no_goal_unasked(new_task, tmp_path):
+    (tmp_path / "held.xml").write_text(HELD)
+    env = envs.make(new_task("site:tip", robot="held.xml"), {"episode_length": 12})
+    assert contract.check(env, worlds=6).problems == []
+    env = envs.make(new_task("body:held", robot="held.xml"), {"episode_length": 12})
+    [problem] = contract.check(env, worlds=6).problems
+    assert "never change" in problem
+    assert "is where it is in all postures" in new_task("body:hand", robot="held.xml", code=2)
+
+
 def test_lines_of_a_task_can_be_read(tmp_path):
     (tmp_path / "an_arm_whose_name_says_much_of_where_it_was_built.xml").write_text(ARM)
     out = tmp_path / "a_task_whose_name_says_what_goes_where_and_why.py"

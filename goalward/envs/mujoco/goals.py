@@ -26,6 +26,7 @@ class Part(NamedTuple):
     code: str  # an expression of `physics`
     size: int
     field: str = ""  # of `Physics`, that has to be asked for
+    at: int | None = None  # its first element of qpos, where it is a slice of that
 
 
 class Aim(NamedTuple):
@@ -78,7 +79,9 @@ def read(model: mujoco.MjModel, kind: str, name: str, axes: list[int]) -> Part:
         return Part(f"sensor {name}", f"physics.sensordata[{at}:{at + size}]", size, "sensordata")
     roots = [joint for joint in joints(model) if joint.kind == FREE and joint.body == index]
     if kind == "body" and roots:
-        return Part(f"{told} of body {name}, in m", f"physics.qpos[{_picked(axes, roots[0].at)}]", len(axes))
+        first = roots[0].at
+        at = first + axes[0] if _follow(axes) else None
+        return Part(f"{told} of body {name}, in m", f"physics.qpos[{_picked(axes, first)}]", len(axes), at=at)
     field = {"body": "xpos", "site": "site_xpos"}[kind]
     return Part(
         f"{told} of {kind} {name}, in m", f"physics.{field}[{index}][{_picked(axes, 0)}]", len(axes), field
@@ -92,10 +95,14 @@ def quoted(name: str) -> str:
 
 def _picked(axes: list[int], first: int) -> str:
     """Some elements, as a slice where they follow each other."""
-    follow = axes == list(range(axes[0], axes[0] + len(axes)))
-    if follow:
+    if _follow(axes):
         return f"{first + axes[0]}:{first + axes[-1] + 1}"
     return f"jnp.array({[first + axis for axis in axes]})"
+
+
+def _follow(axes: list[int]) -> bool:
+    """Whether elements follow each other."""
+    return axes == list(range(axes[0], axes[0] + len(axes)))
 
 
 def joint_part(joint: Joint) -> Part:
@@ -105,9 +112,10 @@ def joint_part(joint: Joint) -> Part:
         code = f"jnp.concatenate([jnp.cos({here}), jnp.sin({here})])"
         return Part(f"cosine and sine of joint {joint.name}", code, 2)
     if joint.kind == FREE:
-        return Part(f"position in m and quaternion of joint {joint.name}", here, 7)
+        return Part(f"position in m and quaternion of joint {joint.name}", here, 7, at=joint.at)
     unit = {HINGE: "angle of joint {} in rad", SLIDE: "position of joint {} in m"}
-    return Part(unit.get(joint.kind, "quaternion of joint {}").format(joint.name), here, joint.size)
+    what = unit.get(joint.kind, "quaternion of joint {}").format(joint.name)
+    return Part(what, here, joint.size, at=joint.at)
 
 
 def aim_at(path: Path, model: mujoco.MjModel, text: str) -> Aim:

@@ -62,17 +62,26 @@ def random_postures(model: mujoco.MjModel, number: int, random: np.random.Genera
     return postures
 
 
-def unmoved(model: mujoco.MjModel, start: np.ndarray) -> list[int]:
-    """Elements of `qvel` that random controls, from the positions `start` on, leave at 0."""
-    random, data, moved = np.random.default_rng(0), mujoco.MjData(model), np.zeros(model.nv, bool)
+class Still(NamedTuple):
+    """What random controls leave as it is."""
+
+    positions: set[int]  # elements of qpos
+    velocities: set[int]  # elements of qvel
+
+
+def unmoved(model: mujoco.MjModel, start: np.ndarray) -> Still:
+    """What random controls, from the positions `start` on, leave where it was, and at 0."""
+    random, data = np.random.default_rng(0), mujoco.MjData(model)
+    left, moved = np.zeros(model.nq, bool), np.zeros(model.nv, bool)
     for _ in range(TRIES):
         mujoco.mj_resetData(model, data)
         data.qpos[:] = start
         for _ in range(HOLDS):
             data.ctrl[:] = random.uniform(*model.actuator_ctrlrange.T)
             mujoco.mj_step(model, data, HELD)
+            left |= data.qpos.astype(np.float32) != start.astype(np.float32)  # as observations have them
             moved |= np.abs(data.qvel) > STILL
-    return np.flatnonzero(~moved).tolist()
+    return Still(set(np.flatnonzero(~left).tolist()), set(np.flatnonzero(~moved).tolist()))
 
 
 def places(

@@ -3,6 +3,7 @@
 import itertools
 import os
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import mujoco
@@ -56,8 +57,7 @@ def write(path: Path, goal: str, out: Path, when: str = "") -> str:
     at = sum(part.size for part in parts[: parts.index(aim.part)])
     ends, ends_field = _ends(path, model, when) if when else ("", "")
     reads = sorted({part.field for part in parts if part.field} | ({ends_field} if ends_field else set()))
-    first = sum(part.size for part in parts[: parts.index(_velocities(model))])
-    constant = tuple(first + i for i in unmoved(model, _start(model)))
+    constant = tuple(_constant(model, parts, aim))
     return _text(path, model, out, aim, parts, at, ends, reads, constant)
 
 
@@ -97,6 +97,26 @@ def _observed(model: mujoco.MjModel, aim: Aim) -> list[Part]:
     return parts if aim.part in parts else [*parts, aim.part]
 
 
+def _constant(model: mujoco.MjModel, parts: list[Part], aim: Aim) -> Iterator[int]:
+    """Elements of the observation that random actions leave as they are, and the noise of starts too.
+
+    What is to be reached is not among them: that it stays is worth a finding.
+    """
+    still, noisy, first = unmoved(model, _start(model)), set(_noisy(model)), 0
+    for part in parts:
+        at, elements = part.at, still.positions - noisy
+        if part == _velocities(model):
+            at, elements = 0, still.velocities
+        if at is not None and part != aim.part:
+            yield from (first + i for i in range(part.size) if at + i in elements)
+        first += part.size
+
+
+def _noisy(model: mujoco.MjModel) -> list[int]:
+    """Elements of `qpos` that differ from episode to episode."""
+    return [joint.at for joint in joints(model) if joint.kind in (HINGE, SLIDE)]
+
+
 def _velocities(model: mujoco.MjModel) -> Part:
     return Part("velocities of all joints, in m/s and rad/s", "physics.qvel", int(model.nv))
 
@@ -110,10 +130,11 @@ def _alone(joint: Joint, aim: Aim) -> list[Part]:
     size = aim.part.size
     if joint.kind != FREE or not aim.part.code.startswith(f"physics.qpos[{joint.at}:"):
         return [joint_part(joint)]
-    rest = f"physics.qpos[{joint.at + size}:{joint.at + 7}]"
+    at = joint.at + size
+    rest = f"physics.qpos[{at}:{joint.at + 7}]"
     return [
         aim.part,
-        Part(f"the rest of the position in m and quaternion of joint {joint.name}", rest, 7 - size),
+        Part(f"the rest of the position in m and quaternion of joint {joint.name}", rest, 7 - size, at=at),
     ]
 
 
@@ -121,7 +142,7 @@ def _together(members: list[Joint]) -> Part:
     first, last = members[0], members[-1]
     what = "angles of joints {} in rad" if first.kind == HINGE else "positions of joints {} in m"
     names = ", ".join(joint.name for joint in members)
-    return Part(what.format(names), f"physics.qpos[{first.at}:{last.at + 1}]", len(members))
+    return Part(what.format(names), f"physics.qpos[{first.at}:{last.at + 1}]", len(members), at=first.at)
 
 
 def _text(
@@ -137,8 +158,7 @@ def _text(
         first += part.size
     file = os.path.relpath(path.resolve(), out.resolve().parent)
     substeps = max(1, round(STEP / model.opt.timestep))
-    start = _start(model)
-    noisy = [joint.at for joint in joints(model) if joint.kind in (HINGE, SLIDE)]
+    start, noisy = _start(model), _noisy(model)
     is_bank = aim.draw.startswith(BANK)
     draw = "goals[jax.random.randint(key, (), 0, len(goals))]" if is_bank else aim.draw
     imported = ["Marker", "Physics", "Start", "Task", *(["places"] if is_bank else []), "reach_spec"]
