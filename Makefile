@@ -17,7 +17,7 @@ test: .venv/installed-dev check  ## style, types, layers and tests, within a qua
 test-system: .venv/installed-system  ## tests that need a real part: other versions of libraries, Ray, Slurm, trackers, environments of others
 	$(BIN)/pytest -m system
 
-test-slow: .venv/installed-dev  ## tests that learn, about half an hour
+test-slow: .venv/installed-dev  ## tests that learn and measure, about an hour
 	$(BIN)/pytest -m slow
 
 check: .venv/installed-dev  ## style, types, import layers
