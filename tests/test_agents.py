@@ -132,6 +132,27 @@ def named_leaves(tree):
 
 
 @ALL
+def test_the_value_of_a_state_is_that_of_what_is_done_there(name):
+    """And another action has another value, each row its own."""
+    state, batch, agent = after_updates(name, 2), batch_of(name), agent_of(name)
+    action = compiled(name, "exploit")(state, batch.obs, batch.goal, KEY)
+    if name in IMITATE:
+        with pytest.raises(UserError, match="learns no value"):
+            agent.action_value(state, batch.obs, action, batch.goal)
+        return
+    judge, value = compiled(name, "action_value"), compiled(name, "value")(state, batch.obs, batch.goal)
+    if name in CHOOSES:
+        every = [judge(state, batch.obs, jnp.tile(one, (SIZE, 1)), batch.goal) for one in jnp.eye(ACTION)]
+        np.testing.assert_allclose(value, np.max(every, axis=0), rtol=1e-5, atol=1e-6)
+        return
+    np.testing.assert_allclose(judge(state, batch.obs, action, batch.goal), value, rtol=1e-5, atol=1e-6)
+    turned = judge(state, batch.obs, action[::-1], batch.goal)
+    assert np.any(np.abs(turned - value) > 1e-4)
+    again = judge(state, batch.obs[::-1], action, batch.goal[::-1])
+    np.testing.assert_allclose(again[::-1], turned, rtol=1e-4, atol=1e-5)
+
+
+@ALL
 def test_actions_values_and_embeddings_are_those_of_each_row(name):
     """Shapes as promised; and a row's are its own, whatever stands beside it."""
     state, batch, chunk = after_updates(name, 2), batch_of(name), agent_of(name).chunk

@@ -3,6 +3,7 @@
 import itertools
 import tomllib
 
+import jax
 import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
@@ -14,11 +15,12 @@ from matplotlib.text import Text
 from scipy import stats
 
 from goalward.envs import maze as mazes
+from goalward.envs import point
 from goalward.errors import UserError
 from goalward.evaluation import Episodes
 from goalward.lab import study
 from goalward.pictures import blocks as blocks_figure
-from goalward.pictures import charts, embedding, figures, grids, lines, maps, published, style
+from goalward.pictures import charts, choosing, embedding, figures, grids, lines, maps, published, style
 from goalward.pictures.grids import luminance
 from goalward.pictures.walking import walking_distances
 from goalward.policy import load_experiment
@@ -313,6 +315,36 @@ def test_a_critic_is_ranked_by_what_its_distance_follows(learned, monkeypatch):
     assert figure.axes[-1].get_title() == (
         f"depth 2\nwalking {found.ranks.walking:.2f}, straight {found.ranks.straight:.2f}"
     )
+
+
+class Judge:
+    """Knows how far it is from where actions lead, in so far as `bend` keeps their order."""
+
+    chunk = 1
+
+    def __init__(self, maze, bend):
+        self.maze, self.bend = maze, bend
+
+    def action_value(self, agent, obs, action, goal):
+        walls, cells = jnp.asarray(self.maze.walls), point.to_cells(self.maze, np.asarray(obs, float))
+        move = jax.vmap(point.slide, in_axes=(None, 0, 0))
+        led = np.asarray(move(walls, jnp.asarray(cells, jnp.float32), jnp.asarray(0.2 * action)), float)
+        (to,) = np.unique(point.to_cells(self.maze, np.asarray(goal, float)).round(), axis=0)
+        return -self.bend(walking_distances(self.maze.walls, led, to))
+
+
+@pytest.mark.parametrize(("bend", "rank"), [(np.exp, 1), (np.negative, -1), (np.zeros_like, 0)])
+def test_a_critic_is_ranked_by_where_the_actions_lead_that_it_likes(learned, monkeypatch, bend, rank):
+    experiment, run = learned
+    judge = Judge(figures.maze_of(experiment), bend)
+    monkeypatch.setattr(choosing.jax, "jit", lambda function: function)
+    found = choosing.action_rank(experiment._replace(agent=judge), run.agent)
+    assert found == pytest.approx(rank, abs=1e-3)
+
+
+def test_which_way_a_learned_critic_likes_is_a_number(learned):
+    experiment, run = learned
+    assert -1 <= choosing.action_rank(experiment, run.agent) <= 1
 
 
 def test_distances_are_mapped_in_point_mazes_alone(learned):

@@ -16,7 +16,7 @@ from goalward.lab import drawn, evidence, looks, measured, page, results, study
 from goalward.lab import folder as folders
 from goalward.lab.blocks import Fold, Listing, Page, Section, Table, Text
 from goalward.lab.statistics import Interval
-from goalward.pictures import maps
+from goalward.pictures import choosing, maps
 from goalward.policy import load_experiment
 
 DOCUMENT = {
@@ -371,7 +371,7 @@ CHECKPOINTS = {
     "axes": {"depth": [{"label": "2", **toy.SETTINGS["network"]}], "seed": [0, 1]},
     "measures": {
         "corridor": {"kind": "distance_rank"}, "line": {"kind": "distance_rank", "against": "straight"},
-        "rank": {"kind": "effective_rank"},
+        "rank": {"kind": "effective_rank"}, "choice": {"kind": "action_rank"},
     },
     "figures": [{"kind": kind, "by": "depth"} for kind in ("distance_maps", "embedding", "block_norms")],
     "scales": {"laptop": {}},
@@ -397,6 +397,7 @@ def test_measures_of_checkpoints_are_taken_once(tmp_path, tmp_path_factory, caps
     goals = np.unique(experiment.eval_env.maze.pairs[:, 1], axis=0)
     walking, straight = np.mean([maps.distance_rank(experiment, run.agent, goal) for goal in goals], axis=0)
     assert again.scalars["corridor"] == {"depth=2,seed=0": pytest.approx(walking)}
+    assert again.scalars["choice"] == {"depth=2,seed=0": choosing.action_rank(experiment, run.agent)}
     assert again.scalars["line"] == {"depth=2,seed=0": pytest.approx(straight)}
 
 

@@ -53,6 +53,10 @@ class Agent(Protocol):
         """Say how near the goal is, more where it is nearer: obs (N, D), goal (N, G) -> (N,)."""
         ...
 
+    def action_value(self, state: AgentState, obs: Array, action: Array, goal: Array) -> Array:
+        """Say the same of an action taken now: with actions (N, H·A) in [−1, 1], or one-hot -> (N,)."""
+        ...
+
     def update(self, state: AgentState, batch: Batch, key: PRNGKeyArray) -> tuple[AgentState, Metrics]:
         """Take one step of all optimisers; metrics are scalars."""
         ...

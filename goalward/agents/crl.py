@@ -73,8 +73,11 @@ class CRL:
 
     def value(self, state: State, obs: Array, goal: Array) -> Array:
         """Give f(s, π(s, g), g)."""
-        psi = state.params.critic.encode_g(parts.inputs(state.scales, obs, goal)[1])
-        return self._energy.paired(self.embed(state, obs, goal), psi)
+        return self.action_value(state, obs, parts.exploit(state, obs, goal), goal)
+
+    def action_value(self, state: State, obs: Array, action: Array, goal: Array) -> Array:
+        """Give f(s, a, g)."""
+        return self._energy.paired(*parts.encoded(state, obs, action, goal))
 
     def update(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
         """Take one step of actor, critic and temperature."""

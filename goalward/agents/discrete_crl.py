@@ -97,6 +97,10 @@ class DiscreteCRL:
         """Give max_a f(s, a, g)."""
         return jnp.max(self.scores(state.params.critics, obs, goal), axis=-1)
 
+    def action_value(self, state: State, obs: Array, action: Array, goal: Array) -> Array:
+        """Give f(s, a, g) of choices that are one-hot."""
+        return jnp.sum(self.scores(state.params.critics, obs, goal) * action, axis=-1)
+
     def update(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
         """Take one step of critics and temperature."""
         grads, metrics = self.gradients(state, batch, key)

@@ -18,6 +18,8 @@ from goalward.replay import HORIZONS, Relabel
 from goalward.trunks import Architecture
 from goalward.types import Batch, EnvSpec, Metrics
 
+NO_VALUE = "an agent that imitates learns no value; name a run of another agent"
+
 
 class Params(NamedTuple):
     """All that is learned, and the gradients of it."""
@@ -69,7 +71,12 @@ class Imitation:
     def value(self, state: State, obs: Array, goal: Array) -> Array:
         """There is none: raises `UserError`."""
         del state, obs, goal
-        raise UserError("an agent that imitates learns no value; name a run of another agent")
+        raise UserError(NO_VALUE)
+
+    def action_value(self, state: State, obs: Array, action: Array, goal: Array) -> Array:
+        """There is none: raises `UserError`."""
+        del state, obs, action, goal
+        raise UserError(NO_VALUE)
 
     def update(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
         """Take one step of the actor."""

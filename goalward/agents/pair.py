@@ -67,6 +67,10 @@ class Pair:
         """Give the learner's value."""
         return self.learner.value(state.learner, obs, goal)
 
+    def action_value(self, state: State, obs: Array, action: Array, goal: Array) -> Array:
+        """Give the learner's value of an action."""
+        return self.learner.action_value(state.learner, obs, action, goal)
+
     def update(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
         """Take one step of both."""
         collecting, of_collector = self.collector.update(state.collector, batch, key)

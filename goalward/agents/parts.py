@@ -125,6 +125,12 @@ def embed(state: State, obs: Array, goal: Array) -> Array:
     return state.params.critic.encode_sa(inputs(state.scales, obs, goal)[0], action)
 
 
+def encoded(state: State, obs: Array, action: Array, goal: Array) -> tuple[Array, Array]:
+    """Give φ(s, a) and ψ(g), both (N, R)."""
+    obs, goal = inputs(state.scales, obs, goal)
+    return state.params.critic.encode_sa(obs, action), state.params.critic.encode_g(goal)
+
+
 def inputs(scales: Scales | None, obs: Array, goal: Array) -> tuple[Array, Array]:
     """Give what the networks are given of observations (…, D) and goals (…, G)."""
     if scales is None:

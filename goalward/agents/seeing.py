@@ -49,6 +49,11 @@ class Seeing:
         """Say how near the goal is."""
         return self.agent.value(state, *self.seen(obs, goal))
 
+    def action_value(self, state: AgentState, obs: Array, action: Array, goal: Array) -> Array:
+        """Say how near the goal is, of an action."""
+        obs, goal = self.seen(obs, goal)
+        return self.agent.action_value(state, obs, action, goal)
+
     def update(self, state: AgentState, batch: Batch, key: PRNGKeyArray) -> tuple[AgentState, Metrics]:
         """Take one step of the agent."""
         return self.agent.update(state, self._batch(batch), key)

@@ -63,9 +63,12 @@ class SRL:
         return parts.embed(state, obs, goal)
 
     def value(self, state: State, obs: Array, goal: Array) -> Array:
-        """Give V(s, π(s, g), g): minus the discounted steps until the goal, of which never has the most."""
-        psi = state.params.critic.encode_g(parts.inputs(state.scales, obs, goal)[1])
-        return self.worth(state.params.critic, self.embed(state, obs, goal), psi)
+        """Give V(s, π(s, g), g)."""
+        return self.action_value(state, obs, parts.exploit(state, obs, goal), goal)
+
+    def action_value(self, state: State, obs: Array, action: Array, goal: Array) -> Array:
+        """Give V(s, a, g): minus the discounted steps until the goal, of which never has the most."""
+        return self.worth(state.params.critic, *parts.encoded(state, obs, action, goal))
 
     def update(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
         """Take one step of actor, critic and temperature."""

@@ -76,8 +76,12 @@ class TD3:
         return temporal.embed(state, obs, goal)
 
     def value(self, state: State, obs: Array, goal: Array) -> Array:
-        """Give Q(s, π(s, g), g), the smaller of two."""
-        return temporal.best(self.config, state, obs, goal)
+        """Give Q(s, π(s, g), g)."""
+        return self.action_value(state, obs, parts.exploit(state, obs, goal), goal)
+
+    def action_value(self, state: State, obs: Array, action: Array, goal: Array) -> Array:
+        """Give Q(s, a, g), the smaller of two."""
+        return temporal.action_value(self.config, state, obs, action, goal)
 
     def update(self, state: State, batch: Batch, key: PRNGKeyArray) -> tuple[State, Metrics]:
         """Take one step of the critics, and every few of them one of the actor and of the slow copies."""

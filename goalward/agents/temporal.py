@@ -81,9 +81,8 @@ def critic_gradients(
     return grad, metrics | {"critic_loss": loss, "critic_grad_norm": optax.tree.norm(grad)}
 
 
-def best(config: TDConfig, state: State, obs: Array, goal: Array) -> Array:
-    """Q(s, π(s, g), g) of the actions without noise, the smaller of the critics' values, (N,)."""
-    action = parts.exploit(state, obs, goal)
+def action_value(config: TDConfig, state: State, obs: Array, action: Array, goal: Array) -> Array:
+    """Q(s, a, g), the smaller of the critics' values, (N,)."""
     return least(config, state.params.critic, *_inputs(state, obs, action, goal))
 
 

@@ -20,7 +20,7 @@ from goalward.errors import UserError
 from goalward.lab import folder as folders
 from goalward.lab.axes import Trial
 from goalward.lab.study import Part, Study
-from goalward.pictures import carrying, embedding, figures, maps
+from goalward.pictures import carrying, choosing, embedding, figures, maps
 from goalward.training import Experiment, build, other_version, restore
 
 FORMAT = 1  # raised whenever something below is computed in another way
@@ -28,12 +28,13 @@ FORMAT = 1  # raised whenever something below is computed in another way
 MEASURES = {
     ("distance_rank", "walking"): "walking",
     ("distance_rank", "straight"): "straight",
+    ("action_rank", None): "actions",
     ("effective_rank", None): "effective_rank",
     ("steps_rank", None): "steps",
 }
 FIGURES = {"distance_maps": ("map", "map_ranks"), "embedding": ("way", "arrived", "effective_rank")}
 DISTANCES, WAYS = ("walking", "straight", "map", "map_ranks"), ("effective_rank", "way", "arrived")
-STEPS = ("steps",)
+ACTIONS, STEPS = ("actions",), ("steps",)
 
 Look = dict[str, np.ndarray]
 
@@ -55,7 +56,8 @@ def look(
 ) -> tuple[dict[str, Look], dict[str, str]]:
     """What the latest checkpoints of runs say, by trial, and why some say nothing.
 
-    `names` are of `DISTANCES`, `WAYS` and `STEPS`. `tell` hears of each checkpoint that has to be loaded.
+    `names` are of `DISTANCES`, `ACTIONS`, `WAYS` and `STEPS`. `tell` hears of each checkpoint that has to be
+    loaded.
     """
     found: dict[str, Look] = {}
     refused: dict[str, str] = {}
@@ -113,7 +115,7 @@ def _open(config: TrainConfig, names: Sequence[str]) -> Experiment:
     experiment = build(config)
     env = experiment.eval_env
     for of_kind, there, kind in (
-        ((*DISTANCES, *WAYS), env.maze is not None and env.task is None, "point maze"),
+        ((*DISTANCES, *ACTIONS, *WAYS), env.maze is not None and env.task is None, "point maze"),
         (STEPS, env.cells is not None, "grid with boxes"),
     ):
         asked = [name for name in names if name in of_kind]
@@ -132,6 +134,8 @@ def _see(experiment: Experiment, directory: Path, saved: checkpoint.Saved, names
     found: Look = {}
     if set(names) & set(DISTANCES):
         found |= distances(experiment._replace(env=experiment.eval_env), agent)
+    if set(names) & set(ACTIONS):
+        found["actions"] = np.array(choosing.action_rank(experiment._replace(env=experiment.eval_env), agent))
     if set(names) & set(WAYS):
         found |= ways(experiment, agent)
     if set(names) & set(STEPS):

@@ -56,6 +56,11 @@ def described(part: Part) -> str:
             other = AGAINST[options["against"]]
             what = f"rank correlation with {other} of the learned distance to a goal, from all over the maze"
             return f"{what}; mean over all goals of evaluations"
+        case "action_rank":
+            return (
+                "rank correlation of the learned distance of actions at one place with the walking distance "
+                "from where they lead; mean over places of the maze and over goals of evaluations"
+            )
         case "steps_rank":
             return (
                 "rank correlation with the fewest steps that are left of the learned distance, "
@@ -71,6 +76,7 @@ def unit(part: Part) -> str:
     """What a score is in, in words."""
     of_checkpoints = {
         "distance_rank": "a rank correlation",
+        "action_rank": "a rank correlation",
         "steps_rank": "a rank correlation",
         "effective_rank": "a number of dimensions",
     }

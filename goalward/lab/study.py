@@ -31,6 +31,7 @@ MEASURES: dict[str, dict[str, Any]] = {
     "reached": {"metric": ..., "at_least": ..., "clock": "updates"},
     "area": {"metric": ..., "clock": "updates"},
     "distance_rank": {"against": "walking"},
+    "action_rank": {},
     "effective_rank": {},
     "steps_rank": {},
 }

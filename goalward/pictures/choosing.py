@@ -1,0 +1,66 @@
+"""Does a critic know which way to go? How it orders actions at one place, beside where they lead."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from goalward.envs.maze import Maze
+from goalward.envs.point import PointState, from_cells
+from goalward.pictures.figures import in_walls, maze_of, places
+from goalward.pictures.maps import rank_correlation
+from goalward.pictures.walking import walking_distances
+from goalward.training import Experiment
+
+DIRECTIONS = 16  # of actions at full force
+PLACES = 200  # about, of a maze
+ALIKE = 1e-6  # cells; where no action leads nearer than another by more, there is nothing to order
+
+
+def action_rank(experiment: Experiment, agent: Any) -> float:
+    """Spearman's rank correlation of the learned distance of actions with how far it is from where they lead.
+
+    At each place of a maze, at rest, `DIRECTIONS` actions are taken, for all steps of a chunk; the learned
+    distance is −f(s, a, g), the true one that along the shortest way. A mean over places and over the goals of
+    evaluations.
+    """
+    env, maze = experiment.env, maze_of(experiment)
+    cells, actions = _looked_at(maze), _actions()
+    start = PointState(jnp.asarray(cells, jnp.float32), jnp.zeros((len(cells), 2)))
+    led = _led_to(env.step, start, actions, experiment.agent.chunk)
+    judge, obs = jax.jit(experiment.agent.action_value), np.asarray(jax.vmap(env.observe)(start))
+    taken = np.tile(actions, (len(cells), experiment.agent.chunk))
+    found = []
+    for goal in np.unique(maze.pairs[:, 1], axis=0):
+        true = walking_distances(maze.walls, led.reshape(-1, 2), goal.astype(float)).reshape(led.shape[:2])
+        goals = np.tile(from_cells(maze, goal).astype(np.float32), (len(taken), 1))
+        learned = -np.asarray(judge(agent, np.repeat(obs, len(actions), axis=0), taken, goals))
+        pairs = zip(learned.reshape(true.shape), true, strict=True)
+        found.append([rank_correlation(one, other) for one, other in pairs if np.ptp(other) > ALIKE])
+    return float(np.mean(list(map(np.mean, found))))
+
+
+def _looked_at(maze: Maze) -> np.ndarray:
+    """Free places all over a maze, (P, 2), each a row and a column in cells."""
+    free = places(maze)[~in_walls(maze)]
+    return free[:: max(1, len(free) // PLACES)]
+
+
+def _actions() -> np.ndarray:
+    """All around, each as large as an action can be, (DIRECTIONS, 2)."""
+    angles = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
+    around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return (around / np.abs(around).max(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _led_to(step: Any, start: PointState, actions: np.ndarray, times: int) -> np.ndarray:
+    """Where each action leads from each place, taken so many times, (P, DIRECTIONS, 2)."""
+
+    def follow(state: PointState, action: Any) -> Any:
+        for _ in range(times):
+            state = step(state, action)
+        return state.position
+
+    from_all = jax.vmap(jax.vmap(follow, in_axes=(None, 0)), in_axes=(0, None))
+    return np.asarray(jax.jit(from_all)(start, jnp.asarray(actions)), float)
