@@ -342,9 +342,27 @@ def test_a_critic_is_ranked_by_where_the_actions_lead_that_it_likes(learned, mon
     assert found == pytest.approx(rank, abs=1e-3)
 
 
-def test_which_way_a_learned_critic_likes_is_a_number(learned):
+class Pointed:
+    """Likes an action the more, the nearer it is to one that depends on observation and goal."""
+
+    chunk = 2
+
+    def action_value(self, agent, obs, action, goal):
+        return -jnp.linalg.norm(action - agent * jnp.tile(jnp.sign(goal - obs), 2), axis=-1)
+
+
+def test_acting_by_the_critic_alone_takes_what_it_likes_best():
+    obs = jnp.array([[0.0, 0.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
+    goal = jnp.array([[1.0, 1.0], [0.0, 2.0], [1.0, 2.0], [0.0, 0.0]])
+    taken = choosing.Greedy(Pointed()).exploit(jnp.float32(1), obs, goal, jax.random.key(0))
+    corners = [[1, 1, 1, 1], [-1, 1, -1, 1], [0, 1, 0, 1], [0, 0, 0, 0]]
+    np.testing.assert_allclose(taken, corners, atol=1e-6)
+
+
+def test_what_a_critic_does_by_itself_is_a_share_of_the_episode(learned):
     experiment, run = learned
     assert -1 <= choosing.action_rank(experiment, run.agent) <= 1
+    assert 0 <= choosing.greedy_score(experiment, run.agent) <= 1
 
 
 def test_distances_are_mapped_in_point_mazes_alone(learned):

@@ -29,12 +29,13 @@ MEASURES = {
     ("distance_rank", "walking"): "walking",
     ("distance_rank", "straight"): "straight",
     ("action_rank", None): "actions",
+    ("greedy_score", None): "greedy",
     ("effective_rank", None): "effective_rank",
     ("steps_rank", None): "steps",
 }
 FIGURES = {"distance_maps": ("map", "map_ranks"), "embedding": ("way", "arrived", "effective_rank")}
 DISTANCES, WAYS = ("walking", "straight", "map", "map_ranks"), ("effective_rank", "way", "arrived")
-ACTIONS, STEPS = ("actions",), ("steps",)
+ACTIONS, STEPS = ("actions", "greedy"), ("steps",)
 
 Look = dict[str, np.ndarray]
 
@@ -134,7 +135,9 @@ def _see(experiment: Experiment, directory: Path, saved: checkpoint.Saved, names
     found: Look = {}
     if set(names) & set(DISTANCES):
         found |= distances(experiment._replace(env=experiment.eval_env), agent)
-    if set(names) & set(ACTIONS):
+    if "greedy" in names:
+        found["greedy"] = np.array(choosing.greedy_score(experiment, agent))
+    if "actions" in names:
         found["actions"] = np.array(choosing.action_rank(experiment._replace(env=experiment.eval_env), agent))
     if set(names) & set(WAYS):
         found |= ways(experiment, agent)

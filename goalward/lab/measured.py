@@ -61,6 +61,11 @@ def described(part: Part) -> str:
                 "rank correlation of the learned distance of actions at one place with the walking distance "
                 "from where they lead; mean over places of the maze and over goals of evaluations"
             )
+        case "greedy_score":
+            return (
+                "time at goal as a share of the episode without the actor: of 16 actions all around, and to "
+                "stay, the one is taken that the critic likes best; in the episodes of evaluations"
+            )
         case "steps_rank":
             return (
                 "rank correlation with the fewest steps that are left of the learned distance, "
@@ -77,6 +82,7 @@ def unit(part: Part) -> str:
     of_checkpoints = {
         "distance_rank": "a rank correlation",
         "action_rank": "a rank correlation",
+        "greedy_score": "a share of the episode",
         "steps_rank": "a rank correlation",
         "effective_rank": "a number of dimensions",
     }

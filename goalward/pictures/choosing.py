@@ -1,17 +1,20 @@
-"""Does a critic know which way to go? How it orders actions at one place, beside where they lead."""
+"""Does a critic know which way to go? How it orders actions at one place, and where it leads by itself."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, PRNGKeyArray
 
 from goalward.envs.maze import Maze
 from goalward.envs.point import PointState, from_cells
+from goalward.evaluation import summarise
 from goalward.pictures.figures import in_walls, maze_of, places
 from goalward.pictures.maps import rank_correlation
 from goalward.pictures.walking import walking_distances
-from goalward.training import Experiment
+from goalward.training import Experiment, evaluation_keys, evaluator
 
 DIRECTIONS = 16  # of actions at full force
 PLACES = 200  # about, of a maze
@@ -39,6 +42,36 @@ def action_rank(experiment: Experiment, agent: Any) -> float:
         pairs = zip(learned.reshape(true.shape), true, strict=True)
         found.append([rank_correlation(one, other) for one, other in pairs if np.ptp(other) > ALIKE])
     return float(np.mean(list(map(np.mean, found))))
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """Does what the critic likes best: to stay, or one of `DIRECTIONS` actions all around."""
+
+    agent: Any
+
+    @property
+    def chunk(self) -> int:
+        """Actions that are decided on at once, all the same."""
+        return self.agent.chunk
+
+    def exploit(self, state: Any, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
+        """Take the action with the most value, (N, H·A)."""
+        del key
+        choices = jnp.tile(jnp.asarray(np.concatenate([np.zeros((1, 2), np.float32), _actions()])), self.chunk)
+
+        def value(action: Array) -> Array:
+            every = jnp.broadcast_to(action, (obs.shape[0], *action.shape))
+            return self.agent.action_value(state, obs, every, goal)
+
+        return choices[jnp.argmax(jax.vmap(value)(choices), axis=0)]
+
+
+def greedy_score(experiment: Experiment, agent: Any) -> float:
+    """The time at goal, a share of the episode, of acting by the critic alone in episodes of evaluations."""
+    greedy: Any = Greedy(experiment.agent)  # as much of an agent as evaluations need
+    table, _ = evaluator(experiment._replace(agent=greedy))(agent, evaluation_keys(experiment.config))
+    return summarise(table, experiment.eval_env.spec.episode_length).time_at_goal_fraction
 
 
 def _looked_at(maze: Maze) -> np.ndarray:
