@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", study.shipped())
 def test_every_study_gives_a_page(name, folder):
-    if study.load(name, "smoke").of == "offline":  # which learns from what another one left in its own place
+    if name.startswith("offline"):  # which learns from what another one left in its own place
         assert goalward("sweep", "offline_data", "--scale", "smoke", cwd=folder).returncode == 0
     assert_a_page_comes_of(name, folder)
 
