@@ -12,6 +12,7 @@ import pytest
 import toy
 
 from goalward import cli, files, runs
+from goalward.config import from_dict
 from goalward.lab import drawn, evidence, looks, measured, page, results, study
 from goalward.lab import folder as folders
 from goalward.lab.blocks import Fold, Listing, Page, Section, Table, Text
@@ -284,6 +285,18 @@ def test_data_that_lie_beside_a_sweep_are_named_as_it_is(tmp_path, capsys, monke
     text = Path("page.md").read_text(encoding="utf-8").replace(" \\\n ", "")
     assert text.count("--dataset runs/data/runs/seed=0 ") == 15
     assert str(tmp_path) not in text
+
+
+def test_a_dataset_is_the_same_by_whatever_way_it_is_named(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    base = {"env": "point_u_maze", "total_updates": 2_000, "epochs": 4}
+
+    def config(name):
+        return from_dict(base | {"dataset": str(tmp_path / name)}, "x")
+
+    assert folders.difference(config("link/a.npz"), config("data/a.npz")) is None
+    name, *values = folders.difference(config("link/a.npz"), config("data/b.npz"))
+    assert (name, values) == ("dataset", [str(tmp_path / "data/a.npz"), str(tmp_path / "data/b.npz")])
 
 
 @pytest.mark.parametrize("full", ["report.html", "page.md", "page_files/1-curves-time_at_goal_fraction.png"])

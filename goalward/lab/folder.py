@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -289,11 +290,21 @@ def check_runs(folder: Path, trials: Sequence[Trial]) -> None:
 
 
 def difference(ours: TrainConfig, theirs: TrainConfig) -> tuple[str, Any, Any] | None:
-    """The first setting in which two configurations differ, with both values; None where they are equal."""
+    """The first setting in which two configurations differ, with both values; None where they are equal.
+
+    A dataset is the same by whatever way it is named.
+    """
     if ours == theirs:
         return None
-    one, other = (dict(_leaves(to_dict(config))) for config in (ours, theirs))
-    return next((name, one[name], other.get(name)) for name in one if one[name] != other.get(name))
+    one, other = (dict(_leaves(to_dict(_resolved(config)))) for config in (ours, theirs))
+    return next(((name, one[name], other.get(name)) for name in one if one[name] != other.get(name)), None)
+
+
+def _resolved(config: TrainConfig) -> TrainConfig:
+    """The same with the dataset's own place, links followed."""
+    if config.dataset is None or not Path(config.dataset).is_absolute():
+        return config
+    return replace(config, dataset=str(Path(config.dataset).resolve()))
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
