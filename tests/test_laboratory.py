@@ -1,5 +1,6 @@
 """From a study's name to its page, with real runs, as a user types it."""
 
+import html
 import subprocess
 import sys
 import tomllib
@@ -25,7 +26,7 @@ def assert_a_page_comes_of(name, folder):
     page = folder / f"{name}.html"
     told = goalward("report", out, "--study", name, "--out", page, cwd=folder)
     assert told.returncode == 0, told.stdout + told.stderr
-    text = page.read_text(encoding="utf-8")
+    text = html.unescape(page.read_text(encoding="utf-8"))
     assert found.question in text
     assert text.count("<figure") >= len(found.figures)
     assert all(trial.name in text for trial in found.trials)
