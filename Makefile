@@ -34,19 +34,17 @@ bench: .venv/installed-dev  ## speed against the machine's limit and the textboo
 docs: .venv/installed-docs  ## the site of these docs, in site/; a warning is an error
 	$(BIN)/python -m website
 
-# Studies whose reports are pages of docs/results, and those that look at the runs of one of them or of `offline`.
+# Studies whose reports are pages of docs/results, and the pages of those that look at the runs of one of them.
 TRAINED := depth depth_point_u4 stitching objectives censoring what_depth_does successors_depth baselines offline \
   offline_actor_critic arm_depth
-LOOKS := q_map embedding block_norms
-OFFLINE := offline_map offline_actions offline_greedy
+looks = set -e; for study in $(2); do \
+  $(BIN)/goalward report runs/$(1)-laptop --study $$study --out docs/results/$$study.md --force; done
 
 results: .venv/installed-dev  ## the pages of docs/results, from the sweeps in runs/
 	set -e; for study in $(TRAINED); do \
 	  $(BIN)/goalward report runs/$$study-laptop --out docs/results/$$study.md --force; done
-	set -e; for study in $(LOOKS); do \
-	  $(BIN)/goalward report runs/depth_point_u4-laptop --study $$study --out docs/results/$$study.md --force; done
-	set -e; for study in $(OFFLINE); do \
-	  $(BIN)/goalward report runs/offline-laptop --study $$study --out docs/results/$$study.md --force; done
+	$(call looks,depth_point_u4,q_map embedding block_norms)
+	$(call looks,offline,offline_map offline_actions offline_greedy)
 
 clean:
 	rm -rf .venv build dist site *.egg-info .pytest_cache .ruff_cache .coverage*

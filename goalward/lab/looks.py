@@ -132,13 +132,14 @@ def _see(experiment: Experiment, directory: Path, saved: checkpoint.Saved, names
     if other:
         raise UserError(f"{directory} {other}")
     agent = restore(experiment, saved, meta).agent
+    evaluated = experiment._replace(env=experiment.eval_env)  # mazes are looked at as evaluations are in them
     found: Look = {}
     if set(names) & set(DISTANCES):
-        found |= distances(experiment._replace(env=experiment.eval_env), agent)
+        found |= distances(evaluated, agent)
     if "greedy" in names:
-        found["greedy"] = np.array(choosing.greedy_score(experiment, agent))
+        found["greedy"] = np.array(choosing.greedy_score(evaluated, agent))
     if "actions" in names:
-        found["actions"] = np.array(choosing.action_rank(experiment._replace(env=experiment.eval_env), agent))
+        found["actions"] = np.array(choosing.action_rank(evaluated, agent))
     if set(names) & set(WAYS):
         found |= ways(experiment, agent)
     if set(names) & set(STEPS):

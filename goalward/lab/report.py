@@ -239,11 +239,9 @@ def _from_here(words: Iterable[str], folder: Path) -> Iterator[str]:
     """Words of a command; paths to what lies beside a sweep's folder are told as the way to that folder is."""
     beside = folder.resolve().parent
     for word in words:
-        path = Path(word)
-        if path.is_absolute() and path.resolve().is_relative_to(beside):
-            yield str(folder.parent / path.resolve().relative_to(beside))
-        else:
-            yield word
+        place = Path(word).resolve()
+        is_beside = Path(word).is_absolute() and place.is_relative_to(beside)
+        yield str(folder.parent / place.relative_to(beside)) if is_beside else word
 
 
 def _cost(evidence: Evidence, name: str) -> tuple[str, str, str]:
