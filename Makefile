@@ -36,7 +36,7 @@ docs: .venv/installed-docs  ## the site of these docs, in site/; a warning is an
 
 # Studies whose reports are pages of docs/results, and the pages of those that look at the runs of one of them.
 TRAINED := depth depth_point_u4 stitching objectives censoring what_depth_does successors_depth baselines offline \
-  offline_actor_critic arm_depth
+  offline_actor_critic arm_depth collector
 looks = set -e; for study in $(2); do \
   $(BIN)/goalward report runs/$(1)-laptop --study $$study --out docs/results/$$study.md --force; done
 
@@ -44,6 +44,7 @@ results: .venv/installed-dev  ## the pages of docs/results, from the sweeps in r
 	set -e; for study in $(TRAINED); do \
 	  $(BIN)/goalward report runs/$$study-laptop --out docs/results/$$study.md --force; done
 	$(call looks,depth_point_u4,q_map embedding block_norms)
+	$(call looks,collector,collector_greedy)
 	$(call looks,offline,offline_map offline_actions offline_greedy)
 
 clean:
