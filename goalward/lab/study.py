@@ -32,6 +32,7 @@ MEASURES: dict[str, dict[str, Any]] = {
     "area": {"metric": ..., "clock": "updates"},
     "distance_rank": {"against": "walking"},
     "action_rank": {},
+    "wrong_way": {},
     "greedy_score": {},
     "effective_rank": {},
     "steps_rank": {},

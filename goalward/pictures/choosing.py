@@ -1,7 +1,8 @@
 """Does a critic know which way to go? How it orders actions at one place, and where it leads by itself."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,14 @@ PLACES = 200  # about, of a maze
 ALIKE = 1e-6  # cells; where no action leads nearer than another by more, there is nothing to order
 
 
+class Choices(NamedTuple):
+    """What a critic makes of the actions at places of a maze, for one goal."""
+
+    learned: np.ndarray  # (P, DIRECTIONS): −f(s, a, g)
+    true: np.ndarray  # (P, DIRECTIONS), cells: along the shortest way from where an action leads
+    here: np.ndarray  # (P,), cells: likewise from the place itself
+
+
 def action_rank(experiment: Experiment, agent: Any) -> float:
     """Spearman's rank correlation of the learned distance of actions with how far it is from where they lead.
 
@@ -28,20 +37,42 @@ def action_rank(experiment: Experiment, agent: Any) -> float:
     distance is −f(s, a, g), the true one that along the shortest way. A mean over places and over the goals of
     evaluations.
     """
+
+    def rank(found: Choices) -> float:
+        pairs = zip(found.learned, found.true, strict=True)
+        return np.mean([rank_correlation(one, other) for one, other in pairs if np.ptp(other) > ALIKE]).item()
+
+    return float(np.mean([rank(found) for found in _choices(experiment, agent)]))
+
+
+def wrong_way(experiment: Experiment, agent: Any) -> float:
+    """The share of places where the action of `action_rank` that the critic likes best leads no nearer.
+
+    Of places from where some action does; a mean over the goals of evaluations.
+    """
+
+    def share(found: Choices) -> float:
+        nearer = found.true < found.here[:, None] - ALIKE
+        best = np.argmin(found.learned, axis=1)
+        return 1 - np.mean(nearer[np.arange(len(best)), best][nearer.any(axis=1)]).item()
+
+    return float(np.mean([share(found) for found in _choices(experiment, agent)]))
+
+
+def _choices(experiment: Experiment, agent: Any) -> Iterator[Choices]:
+    """For each goal of evaluations."""
     env, maze = experiment.env, maze_of(experiment)
     cells, actions = _looked_at(maze), _actions()
     start = PointState(jnp.asarray(cells, jnp.float32), jnp.zeros((len(cells), 2)))
     led = _led_to(env.step, start, actions, experiment.agent.chunk)
     judge, obs = jax.jit(experiment.agent.action_value), np.asarray(jax.vmap(env.observe)(start))
     taken = np.tile(actions, (len(cells), experiment.agent.chunk))
-    found = []
     for goal in np.unique(maze.pairs[:, 1], axis=0):
         true = walking_distances(maze.walls, led.reshape(-1, 2), goal.astype(float)).reshape(led.shape[:2])
+        here = walking_distances(maze.walls, cells, goal.astype(float))
         goals = np.tile(from_cells(maze, goal).astype(np.float32), (len(taken), 1))
         learned = -np.asarray(judge(agent, np.repeat(obs, len(actions), axis=0), taken, goals))
-        pairs = zip(learned.reshape(true.shape), true, strict=True)
-        found.append([rank_correlation(one, other) for one, other in pairs if np.ptp(other) > ALIKE])
-    return float(np.mean(list(map(np.mean, found))))
+        yield Choices(learned.reshape(true.shape), true, here)
 
 
 @dataclass(frozen=True)
