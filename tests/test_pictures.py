@@ -334,16 +334,16 @@ class Judge:
 
 
 @pytest.mark.parametrize(
-    ("bend", "rank", "wrong"), [(np.exp, 1, 0), (np.negative, -1, 1), (np.zeros_like, 0, None)]
+    ("bend", "rank", "right"), [(np.exp, 1, 1), (np.negative, -1, 0), (np.zeros_like, 0, None)]
 )
-def test_a_critic_is_ranked_by_where_the_actions_lead_that_it_likes(learned, monkeypatch, bend, rank, wrong):
+def test_a_critic_is_ranked_by_where_the_actions_lead_that_it_likes(learned, monkeypatch, bend, rank, right):
     experiment, run = learned
     judge = Judge(figures.maze_of(experiment), bend)
     monkeypatch.setattr(choosing.jax, "jit", lambda function: function)
     found = choosing.action_rank(experiment._replace(agent=judge), run.agent)
     assert found == pytest.approx(rank, abs=1e-3)
-    of_places = choosing.wrong_way(experiment._replace(agent=judge), run.agent)
-    assert 0.3 < of_places < 0.7 if wrong is None else of_places == wrong
+    of_places = choosing.right_way(experiment._replace(agent=judge), run.agent)
+    assert 0.3 < of_places < 0.7 if right is None else of_places == right
 
 
 class Pointed:
@@ -366,7 +366,7 @@ def test_acting_by_the_critic_alone_takes_what_it_likes_best():
 def test_what_a_critic_does_by_itself_is_a_share_of_the_episode(learned):
     experiment, run = learned
     assert -1 <= choosing.action_rank(experiment, run.agent) <= 1
-    assert 0 <= choosing.wrong_way(experiment, run.agent) <= 1
+    assert 0 <= choosing.right_way(experiment, run.agent) <= 1
     assert 0 <= choosing.greedy_score(experiment, run.agent) <= 1
 
 

@@ -385,7 +385,7 @@ CHECKPOINTS = {
     "measures": {
         "corridor": {"kind": "distance_rank"}, "line": {"kind": "distance_rank", "against": "straight"},
         "rank": {"kind": "effective_rank"}, "choice": {"kind": "action_rank"},
-        "greedy": {"kind": "greedy_score"}, "wrong": {"kind": "wrong_way"},
+        "greedy": {"kind": "greedy_score"}, "way": {"kind": "right_way"},
     },
     "figures": [{"kind": kind, "by": "depth"} for kind in ("distance_maps", "embedding", "block_norms")],
     "scales": {"laptop": {}},
@@ -412,7 +412,7 @@ def test_measures_of_checkpoints_are_taken_once(tmp_path, tmp_path_factory, caps
     walking, straight = np.mean([maps.distance_rank(experiment, run.agent, goal) for goal in goals], axis=0)
     assert again.scalars["corridor"] == {"depth=2,seed=0": pytest.approx(walking)}
     assert again.scalars["choice"] == {"depth=2,seed=0": choosing.action_rank(experiment, run.agent)}
-    assert again.scalars["wrong"] == {"depth=2,seed=0": choosing.wrong_way(experiment, run.agent)}
+    assert again.scalars["way"] == {"depth=2,seed=0": choosing.right_way(experiment, run.agent)}
     assert again.scalars["greedy"] == {"depth=2,seed=0": choosing.greedy_score(experiment, run.agent)}
     assert again.scalars["line"] == {"depth=2,seed=0": pytest.approx(straight)}
 

@@ -29,14 +29,14 @@ MEASURES = {
     ("distance_rank", "walking"): "walking",
     ("distance_rank", "straight"): "straight",
     ("action_rank", None): "actions",
-    ("wrong_way", None): "wrong_way",
+    ("right_way", None): "right_way",
     ("greedy_score", None): "greedy",
     ("effective_rank", None): "effective_rank",
     ("steps_rank", None): "steps",
 }
 FIGURES = {"distance_maps": ("map", "map_ranks"), "embedding": ("way", "arrived", "effective_rank")}
 DISTANCES, WAYS = ("walking", "straight", "map", "map_ranks"), ("effective_rank", "way", "arrived")
-ACTIONS, STEPS = ("actions", "wrong_way", "greedy"), ("steps",)
+ACTIONS, STEPS = ("actions", "right_way", "greedy"), ("steps",)
 
 Look = dict[str, np.ndarray]
 
@@ -141,8 +141,8 @@ def _see(experiment: Experiment, directory: Path, saved: checkpoint.Saved, names
         found["greedy"] = np.array(choosing.greedy_score(evaluated, agent))
     if "actions" in names:
         found["actions"] = np.array(choosing.action_rank(evaluated, agent))
-    if "wrong_way" in names:
-        found["wrong_way"] = np.array(choosing.wrong_way(evaluated, agent))
+    if "right_way" in names:
+        found["right_way"] = np.array(choosing.right_way(evaluated, agent))
     if set(names) & set(WAYS):
         found |= ways(experiment, agent)
     if set(names) & set(STEPS):

@@ -61,10 +61,10 @@ def described(part: Part) -> str:
                 "rank correlation of the learned distance of actions at one place with the walking distance "
                 "from where they lead; mean over places of the maze and over goals of evaluations"
             )
-        case "wrong_way":
+        case "right_way":
             return (
                 "share of a maze's places where, of 16 actions all around, the one that the critic likes best "
-                "leads no nearer to the goal; of places where one does, mean over goals of evaluations"
+                "leads nearer to the goal; of places where one does, mean over goals of evaluations"
             )
         case "greedy_score":
             return (
@@ -87,7 +87,7 @@ def unit(part: Part) -> str:
     of_checkpoints = {
         "distance_rank": "a rank correlation",
         "action_rank": "a rank correlation",
-        "wrong_way": "a share of places",
+        "right_way": "a share of places",
         "greedy_score": "a share of the episode",
         "steps_rank": "a rank correlation",
         "effective_rank": "a number of dimensions",

@@ -32,7 +32,7 @@ MEASURES: dict[str, dict[str, Any]] = {
     "area": {"metric": ..., "clock": "updates"},
     "distance_rank": {"against": "walking"},
     "action_rank": {},
-    "wrong_way": {},
+    "right_way": {},
     "greedy_score": {},
     "effective_rank": {},
     "steps_rank": {},

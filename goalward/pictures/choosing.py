@@ -45,8 +45,8 @@ def action_rank(experiment: Experiment, agent: Any) -> float:
     return float(np.mean([rank(found) for found in _choices(experiment, agent)]))
 
 
-def wrong_way(experiment: Experiment, agent: Any) -> float:
-    """The share of places where the action of `action_rank` that the critic likes best leads no nearer.
+def right_way(experiment: Experiment, agent: Any) -> float:
+    """The share of places where the action of `action_rank` that the critic likes best leads nearer.
 
     Of places from where some action does; a mean over the goals of evaluations.
     """
@@ -54,7 +54,7 @@ def wrong_way(experiment: Experiment, agent: Any) -> float:
     def share(found: Choices) -> float:
         nearer = found.true < found.here[:, None] - ALIKE
         best = np.argmin(found.learned, axis=1)
-        return 1 - np.mean(nearer[np.arange(len(best)), best][nearer.any(axis=1)]).item()
+        return np.mean(nearer[np.arange(len(best)), best][nearer.any(axis=1)]).item()
 
     return float(np.mean([share(found) for found in _choices(experiment, agent)]))
 
