@@ -44,8 +44,8 @@ results: .venv/installed-dev  ## the pages of docs/results, from the sweeps in r
 	set -e; for study in $(TRAINED); do \
 	  $(BIN)/goalward report runs/$$study-laptop --out docs/results/$$study.md --force; done
 	$(call looks,depth_point_u4,q_map embedding block_norms)
-	$(call looks,collector,collector_greedy)
-	$(call looks,offline,offline_map offline_actions offline_greedy)
+	$(call looks,collector,collector_greedy collector_ways)
+	$(call looks,offline,offline_map offline_actions offline_greedy offline_ways)
 
 clean:
 	rm -rf .venv build dist site *.egg-info .pytest_cache .ruff_cache .coverage*
