@@ -287,6 +287,19 @@ def test_data_that_lie_beside_a_sweep_are_named_as_it_is(tmp_path, capsys, monke
     assert str(tmp_path) not in text
 
 
+def test_a_sweep_that_began_elsewhere_is_looked_at_with_its_own_data(tmp_path, monkeypatch):
+    """Names of datasets are seen from where a sweep began, also by studies that look at its runs."""
+    there = tmp_path / "there"
+    there.mkdir()
+    monkeypatch.chdir(there)
+    own = study.load("offline", "smoke")
+    folders.save(there, own, {}, 1)
+    monkeypatch.chdir(tmp_path)
+    seen = evidence.choose(there, "offline_map")
+    assert (seen.name, seen.trials) == ("offline_map", own.trials)
+    assert all(trial.config.dataset.startswith(str(there)) for trial in seen.trials)
+
+
 def test_a_dataset_is_the_same_by_whatever_way_it_is_named(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "data")
     base = {"env": "point_u_maze", "total_updates": 2_000, "epochs": 4}

@@ -66,7 +66,9 @@ def choose(folder: Path, name: str | None) -> Study:
         return own
     study = studies.load(name, own.scale)
     if study.of == own.of:
-        return study
+        # The sweep's own runs: names of datasets are seen from where it began, on whatever machine that was.
+        same = [trial.name for trial in study.trials] == [trial.name for trial in own.trials]
+        return study._replace(trials=own.trials) if same else study
     others = (one for one in studies.shipped() if _of(one, own.scale) == own.of and one != own.name)
     raise UserError(
         f"study {name!r} looks at runs of {study.of!r}, and {folder} holds runs of {own.of!r}; "
