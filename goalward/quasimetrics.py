@@ -39,14 +39,13 @@ def intervals(x: Float[Array, " R"], y: Float[Array, "R C"]) -> Float[Array, " C
     The original learns how mean and max are mixed; here it is half and half.
     """
     groups = x.shape[0] // GROUP
-    starts = x.reshape(groups, GROUP)
-    order = jax.lax.stop_gradient(jnp.argsort(starts, axis=1))
-    starts = jnp.take_along_axis(starts, order, axis=1).T
-    ends = y[order.T + GROUP * jnp.arange(groups)[None]]
-    lengths = union(starts, ends)
+    ascending = jax.lax.stop_gradient(jnp.argsort(x.reshape(groups, GROUP), axis=1))
+    order = (ascending + GROUP * jnp.arange(groups)[:, None]).T
+    lengths = union(x[order], y[order])
     return 0.5 * jnp.mean(lengths, axis=0) + 0.5 * jnp.max(lengths, axis=0)
 
 
+@jax.custom_vjp
 def union(starts: Float[Array, "8 n"], ends: Float[Array, "8 n C"]) -> Float[Array, "n C"]:
     """Length of ∪_k [x_k, max(x_k, y_k)], for starts x that ascend.
 
@@ -60,3 +59,35 @@ def union(starts: Float[Array, "8 n"], ends: Float[Array, "8 n C"]) -> Float[Arr
         reach = covered if k == GROUP - 1 else jnp.minimum(covered, starts[k + 1, :, None])
         length = length + (reach - start)
     return length
+
+
+def _union_kept(starts: Float[Array, "8 n"], ends: Float[Array, "8 n C"]) -> tuple[Array, tuple[Array, Array]]:
+    return union(starts, ends), (starts, ends)
+
+
+def _union_gradient(kept: tuple[Array, Array], gradient: Float[Array, "n C"]) -> tuple[Array, Array]:
+    """The union is disjoint stretches: +1 for y_k where one ends, −1 for x_k where one starts, else 0.
+
+    JAX's own derivative is right too, but XLA on CPUs computes the chain of maxima anew for every term of it;
+    what a scan gives is computed once.
+    """
+    starts, ends = kept[0][:, :, None], kept[1]
+    reached = jnp.maximum(starts, ends)
+    nothing = jnp.full_like(reached[0], -jnp.inf)
+    _, before = jax.lax.scan(lambda last, new: (jnp.maximum(last, new), last), nothing, reached)  # E_{k−1}
+    following = jnp.concatenate([starts[1:], jnp.full_like(starts[:1], jnp.inf)])
+
+    def back(behind: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
+        covered, start = at
+        end = jnp.where(covered < start, covered, behind)
+        return end, end
+
+    # Where the stretch ends that covers x_k.
+    _, end = jax.lax.scan(back, nothing, (jnp.maximum(before, reached), following), reverse=True)
+    closes = (ends == end) & (ends > starts) & (ends > before)
+    opens = (starts > before) & (starts < end)
+    zero = jnp.zeros(())
+    return -jnp.sum(jnp.where(opens, gradient, zero), axis=-1), jnp.where(closes, gradient, zero)
+
+
+union.defvjp(_union_kept, _union_gradient)

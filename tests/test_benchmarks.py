@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import falls, foreign, gaits, integrators, learner, memory, physics, scales
+from benchmarks import energies, falls, foreign, gaits, integrators, learner, memory, physics, scales
 from goalward import training
+from goalward.losses import ENERGIES
 
 BASELINE = {"4": {"of_peak": 0.5, "vs_textbook": 3.0}, "256": {"of_peak": 0.5, "vs_textbook": None}}
 
@@ -56,6 +57,13 @@ def test_the_learner_is_measured_in_a_process_of_its_own(agent, rival):
     assert min(row.values()) > 0
     assert row["sampling"] < 1
     assert row["of_peak"] == pytest.approx(row["gflops"] / found["matmul_gflops"])
+
+
+def test_every_energy_is_measured_beside_l2():
+    found = energies.measure(energies.Args(batch_size=8, repr_dim=16, turns=1))
+    assert set(found) == set(ENERGIES)
+    assert all(row["values_ms"] > 0 and row["update_ms"] > 0 for row in found.values())
+    assert found["l2"]["values"] == found["l2"]["update"] == 1
 
 
 def test_physics_is_measured_against_the_engine_alone():

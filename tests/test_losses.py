@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from goalward import quasimetrics
 from goalward.losses import (
     DISTANCE_EPSILON,
     ENERGIES,
@@ -225,6 +226,17 @@ def test_intervals_that_touch_overlap_or_lie_apart_are_counted_once():
     y = np.float32([[1, 0.7, 3, 2.5, 4, 6, 9, 3.5]])
     assert -PAIRED["iqe"](x, y)[0] == pytest.approx(1 + 1.5 + 1)
     assert -PAIRED["iqe"](x + 7, y + 7)[0] == pytest.approx(3.5)
+
+
+def test_the_derivative_of_a_union_is_that_of_its_formula():
+    starts, ends, weights = np.sort(2 * rows(0, 8, 40), axis=0), 2 * rows(1, 8, 40, 50), rows(2, 40, 50)
+
+    def derivative(union):
+        return jax.jit(jax.grad(lambda *at: jnp.sum(weights * union(*at)), (0, 1)))(starts, ends)
+
+    own, formula = derivative(quasimetrics.union), derivative(quasimetrics.union.fun)
+    np.testing.assert_allclose(own[0], formula[0], atol=1e-5)
+    np.testing.assert_array_equal(own[1], formula[1])
 
 
 @pytest.mark.parametrize("name", ["mrn", "iqe"])
