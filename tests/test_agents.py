@@ -56,7 +56,7 @@ CONFIGS = {
         **STEPS, alpha_lr=5e-3, discount=0.9, value_loss="hl_gauss", soft_value=False, chunk=3,
         actor_random_goals=0.25, actor_commanded_goals=0.25,
     ),
-    "td3": TD3Config(**STEPS, discount=0.9, policy_delay=1, actor_average=0.9),
+    "td3": TD3Config(**STEPS, discount=0.9, policy_delay=1, actor_average=0.9, exploration_clip=0.3),
     "gcbc": GCBCConfig(actor_lr=1e-3, normalise_inputs=True),
     "gcsl_in_chunks": GCSLConfig(actor_lr=1e-3, chunk=2),
 }  # fmt: skip

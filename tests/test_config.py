@@ -352,7 +352,8 @@ NAN, INF = float("nan"), float("inf")
         *[(name, "n_step", [0, 1_001]) for name in ("sac", "td3")],
         *[(name, "value_bins", [1, 10**9]) for name in ("sac", "td3")],
         *[(name, "target_rate", [0.0, 1.1, NAN]) for name in ("sac", "td3")],
-        *[("td3", name, [-0.1, NAN, INF]) for name in ("exploration_noise", "target_noise", "noise_clip")],
+        *[("td3", noise, [-0.1, NAN, INF])
+          for noise in ("exploration_noise", "exploration_clip", "target_noise", "noise_clip")],
         ("td3", "policy_delay", [0, 1_001]),
         ("gcbc", "exploration_noise", [-0.1, NAN, INF]),
         *[(name, "value_discount", [0.0, 1.0]) for name in ("srl", "chrono")],

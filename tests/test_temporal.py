@@ -221,7 +221,7 @@ def test_exploring_is_with_noise_and_within_bounds():
         tried = np.stack([act(state, batch.obs, batch.goal, jax.random.key(i)) for i in range(50)])
         if name == "td3":
             newest = np.tanh(state.params.actor(batch.obs, batch.goal)[0])
-            assert np.abs(tried - newest).max() == pytest.approx(agent.config.noise_clip)
+            assert np.abs(tried - newest).max() == pytest.approx(agent.config.exploration_clip)
         assert np.all(np.abs(tried) <= 1)
         assert 0.1 < np.sqrt(np.mean((tried - best) ** 2)) < 1.0
 

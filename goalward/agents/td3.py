@@ -64,7 +64,7 @@ class TD3:
     def act(self, state: State, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         """Act with noise."""
         mean, _ = state.params.actor(*parts.inputs(state.scales, obs, goal))
-        return self.noisy(jnp.tanh(mean), self.config.exploration_noise, key)
+        return noisy(jnp.tanh(mean), self.config.exploration_noise, self.config.exploration_clip, key)
 
     def exploit(self, state: State, obs: Array, goal: Array, key: PRNGKeyArray) -> Array:
         """Act without noise."""
@@ -131,17 +131,18 @@ class TD3:
 
     def targets(self, state: State, batch: Batch, key: PRNGKeyArray) -> Array:
         """Give R + γⁿ min Q̄(s', a' + noise, g), a' of the slow actor, (B,); by the slow copies Q̄."""
-        obs, slow = parts.following(batch).obs, state.target.params
-        action = self.noisy(jnp.tanh(slow.actor(obs, batch.goal)[0]), self.config.target_noise, key)
-        worth = temporal.least(self.config, slow.critic, obs, action, batch.goal)
-        return temporal.targets(self.config, batch, worth, bounded=True)
-
-    def noisy(self, action: Array, deviation: float, key: PRNGKeyArray) -> Array:
-        """Actions with clipped normal noise, held within their bounds."""
-        most = self.config.noise_clip
-        noise = jnp.clip(deviation * jax.random.normal(key, action.shape), -most, most)
-        return jnp.clip(action + noise, -1.0, 1.0)
+        config, obs, slow = self.config, parts.following(batch).obs, state.target.params
+        action = jnp.tanh(slow.actor(obs, batch.goal)[0])
+        action = noisy(action, config.target_noise, config.noise_clip, key)
+        worth = temporal.least(config, slow.critic, obs, action, batch.goal)
+        return temporal.targets(config, batch, worth, bounded=True)
 
     def _turn(self, state: State) -> Array:
         """Whether this update is one of the actor and of the slow copies too."""
         return state.target.updates % self.config.policy_delay == 0
+
+
+def noisy(action: Array, deviation: float, most: float, key: PRNGKeyArray) -> Array:
+    """Actions with normal noise of at most ± `most`, held within their bounds."""
+    noise = jnp.clip(deviation * jax.random.normal(key, action.shape), -most, most)
+    return jnp.clip(action + noise, -1.0, 1.0)

@@ -7,7 +7,8 @@ from goalward.config.values import check
 
 _NOISE = (0.0, 1e3)
 RANGES = TD_RANGES | {
-    "exploration_noise": _NOISE, "target_noise": _NOISE, "noise_clip": _NOISE, "policy_delay": (1, 1_000),
+    "exploration_noise": _NOISE, "exploration_clip": _NOISE, "target_noise": _NOISE, "noise_clip": _NOISE,
+    "policy_delay": (1, 1_000),
 }  # fmt: skip
 
 
@@ -17,10 +18,12 @@ class TD3Config(TDConfig):
 
     exploration_noise: float = 0.4
     """Deviation of the noise on actions that explore."""
+    exploration_clip: float = 0.5
+    """That noise is held within ± this, as in JaxGCRL. In TD3's paper it is not: 2, as far as actions reach."""
     target_noise: float = 0.2
     """Deviation of the noise on actions whose value is a target."""
     noise_clip: float = 0.5
-    """Either noise is held within ± this."""
+    """The noise on actions whose value is a target is held within ± this."""
     policy_delay: int = 2
     """Updates of the critics for each one of the actor and of the slow copies."""
 
