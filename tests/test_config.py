@@ -355,6 +355,7 @@ NAN, INF = float("nan"), float("inf")
         *[("td3", noise, [-0.1, NAN, INF])
           for noise in ("exploration_noise", "exploration_clip", "target_noise", "noise_clip")],
         ("td3", "policy_delay", [0, 1_001]),
+        ("td3", "saturation_weight", [-0.1, NAN, INF]),
         ("gcbc", "exploration_noise", [-0.1, NAN, INF]),
         *[(name, "value_discount", [0.0, 1.0]) for name in ("srl", "chrono")],
         *[(name, size, [0, 10**9]) for name in ("srl", "chrono") for size in ("window", "bins", "time_basis")],

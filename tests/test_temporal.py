@@ -163,6 +163,18 @@ def test_the_actor_of_td3_waits_for_its_turn():
     assert int(state.target.updates) == 7
 
 
+@pytest.mark.parametrize("bc_weight", [0.0, 0.5])
+def test_saturation_is_the_mean_square_of_what_goes_into_tanh(bc_weight):
+    agent, state, batch = agent_of("td3"), after_updates("td3", 3), batch_of("td3", 5)
+
+    def loss(weight):
+        config = replace(agent.config, bc_weight=bc_weight, saturation_weight=weight)
+        return float(replace(agent, config=config).gradients(state, batch, KEY)[1]["actor_loss"])
+
+    mean, _ = state.params.actor(batch.obs, batch.goal)
+    assert loss(0.3) - loss(0.0) == pytest.approx(0.3 * float(np.mean(mean**2)), rel=1e-3)
+
+
 def test_cloning_is_half_the_squared_distance_of_actions():
     agent, batch = agent_of("gcbc"), batch_of("gcbc", 5)
     state = after_updates("gcbc", 3)

@@ -111,14 +111,15 @@ class TD3:
         goal = parts.actor_goals(config, batch)
 
         def actor_loss(actor: Actor) -> Array:
-            action = jnp.tanh(actor(batch.obs, goal)[0])
+            mean = actor(batch.obs, goal)[0]
+            action, saturation = jnp.tanh(mean), config.saturation_weight * jnp.mean(mean**2)
             value = temporal.least(config, params.critic[:1], batch.obs, action, goal)
             if not config.bc_weight:
-                return -jnp.mean(value)
+                return saturation - jnp.mean(value)
             # −log π of the batch's actions, of a Gaussian of deviation 1 around the actor's (arXiv 2106.06860).
             of_data = action if parts.keeps_goals(config) else jnp.tanh(actor(batch.obs, batch.goal)[0])
             cloning = masked_mean(0.5 * jnp.sum((of_data - batch.action) ** 2, axis=-1), parts.counted(batch))
-            return config.bc_weight * cloning - jnp.mean(scaled(value))
+            return saturation + config.bc_weight * cloning - jnp.mean(scaled(value))
 
         def waiting(actor: Actor) -> tuple[Array, Actor]:
             return actor_loss(actor), jax.tree.map(jnp.zeros_like, actor)

@@ -8,7 +8,7 @@ from goalward.config.values import check
 _NOISE = (0.0, 1e3)
 RANGES = TD_RANGES | {
     "exploration_noise": _NOISE, "exploration_clip": _NOISE, "target_noise": _NOISE, "noise_clip": _NOISE,
-    "policy_delay": (1, 1_000),
+    "policy_delay": (1, 1_000), "saturation_weight": (0.0, 1e6),
 }  # fmt: skip
 
 
@@ -26,6 +26,9 @@ class TD3Config(TDConfig):
     """The noise on actions whose value is a target is held within ± this."""
     policy_delay: int = 2
     """Updates of the critics for each one of the actor and of the slow copies."""
+    saturation_weight: float = 0.0
+    """Weight, in the actor's loss, of the mean square of what goes into tanh (arXiv 1707.01495, appendix A):
+    without it an actor may stay at the bounds of its actions, where tanh is flat."""
 
     def __post_init__(self):
         check(self, RANGES)
