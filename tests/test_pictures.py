@@ -184,7 +184,8 @@ PLACES = [
 
 @pytest.mark.parametrize("kind", [charts.line, charts.bars])
 def test_every_run_is_a_mark_and_one_that_never_arrived_a_hollow_one(kind):
-    figure = drawn(kind([chart(charts.Series("", PLACES), log=True, chance=60e3)]))
+    chance = {place.label: 60e3 for place in PLACES}
+    figure = drawn(kind([chart(charts.Series("", PLACES), log=True, chance=chance)]))
     (axes,) = figure.axes
     along = 1 if kind is charts.line else 0
     filled, hollow = [], []
@@ -198,6 +199,17 @@ def test_every_run_is_a_mark_and_one_that_never_arrived_a_hollow_one(kind):
     assert [18e3, 24e3] in whiskers
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == ["not there when last seen", "random actions"]
+
+
+@pytest.mark.parametrize("kind", [charts.line, charts.bars])
+def test_what_random_actions_achieve_is_each_places_own(kind):
+    places = [charts.Place(task, 0.9, NAN, NAN) for task in ("ant", "reacher")]
+    (axes,) = drawn(kind([chart(charts.Series("", places), chance={"ant": 0.0, "reacher": 0.25})])).axes
+    dotted = [line.get_xydata().tolist() for line in axes.get_lines() if line.get_linestyle() == ":"]
+    if kind is charts.line:
+        assert dotted == [[[0.0, 0.0], [1.0, 0.25]]]
+    else:  # from top to bottom, up to the next place
+        assert dotted == [[[0.0, -0.5], [0.0, 0.5]], [[0.25, -1.5], [0.25, -0.5]]]
 
 
 def test_places_of_a_logarithmic_axis_are_equally_far_apart_and_named():

@@ -115,12 +115,14 @@ def _chart(results: Results, evidence: Evidence, part: Part, other: Mapping[str,
     measure, x, by = (part.options[name] for name in ("measure", "x", "by"))
     measured = results.study.measures[measure]
     place = _time_place if measured.is_time else _score_place
-    series = []
+    series, along = [], [{**other, x: label} for label in results.study.axis(x).labels]
     for point in _points(_axis(results, by)):
-        labels = [{**other, **point, x: label} for label in results.study.axis(x).labels]
+        labels = [one | point for one in along]
         places = [place(chosen[x], results.of(measure, chosen)) for chosen in labels]
         series.append(Series(point.get(by, ""), places))
-    chance = None if measured.is_time else evidence.chance(other, measured.options.get("metric"))
+    metric = None if measured.is_time else measured.options.get("metric")
+    random = {one[x]: evidence.chance(one, metric) for one in along}
+    chance = {label: value for label, value in random.items() if value is not None}
     y = f"{measure}, {CLOCKS[measured.options['clock']]}" if measured.is_time else measure
     return Chart(_title(other), x, y, series, chance, part.options.get("log", False))
 

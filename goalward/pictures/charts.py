@@ -1,6 +1,7 @@
 """A measure of runs against an axis: every run a point, their statistic and its interval."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ class Chart(NamedTuple):
     x: str
     y: str
     series: Sequence[Series]
-    chance: float | None = None  # what random actions achieve
+    chance: Mapping[str, float] = MappingProxyType({})  # what random actions achieve, by labels of places
     log: bool = False  # along the axis
 
 
@@ -61,8 +62,10 @@ def line(shown: Sequence[Chart], heading: str = "") -> Figure:
         at = _numbers(one, chart)
         for i, series in enumerate(chart.series):
             _draw_line(one, series, looks[series.label], at, i, len(chart.series))
-        if chart.chance is not None:
-            one.axhline(chart.chance, **CHANCE)
+        if len(set(chart.chance.values())) == 1:
+            one.axhline(*set(chart.chance.values()), **CHANCE)
+        else:
+            one.plot([at[label] for label in chart.chance], list(chart.chance.values()), **CHANCE)
         one.set(xlabel=chart.x, ylabel=chart.y)
         _finish(one, chart, one.yaxis)
     style.legend(figure, _handles(shown, looks, "^"), heading)
@@ -82,8 +85,8 @@ def bars(shown: Sequence[Chart], heading: str = "") -> Figure:
         at = {label: -float(i) for i, label in enumerate(labels)}
         for i, series in enumerate(chart.series):
             _draw_bars(one, series, looks[series.label], at, i, len(chart.series))
-        if chart.chance is not None:
-            one.axvline(chart.chance, **CHANCE)
+        for label, value in chart.chance.items():
+            one.plot([value] * 2, [at[label] - 0.5, at[label] + 0.5], **CHANCE)
         one.set(xlabel=chart.y, ylabel=chart.x)
         one.set_yticks(list(at.values()), [style.fill(label, 2.0) for label in labels])
         one.set_ylim(-len(labels) + 0.4, 0.6)
@@ -206,6 +209,6 @@ def _handles(shown: Sequence[Chart], looks: dict[str, Look], missed: str) -> lis
     if any(place.missed for chart in shown for series in chart.series for place in series.places):
         hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": style.GREY, "linestyle": ""}
         handles.append(Line2D([], [], marker=missed, label="not there when last seen", **hollow))
-    if any(chart.chance is not None for chart in shown):
+    if any(chart.chance for chart in shown):
         handles.append(Line2D([], [], label="random actions", **CHANCE))
     return handles
