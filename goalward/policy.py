@@ -98,13 +98,14 @@ def evaluate(
     env: str | None = None,
     episodes: int | None = None,
     best: bool = False,
+    explore: bool = False,
     env_file: str | Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run's latest (or best) policy, on its own evaluation environment or on `env`.
 
     Gives what an `Evaluation` holds by name, and beside it what random actions achieve in the same episodes,
-    by names that start with `random_`. Starts and goals are those of the run's own evaluations. Raises
-    `UserError` for what does not fit.
+    by names that start with `random_`. Starts and goals are those of the run's own evaluations. To `explore`,
+    the policy acts as in training, with noise. Raises `UserError` for what does not fit.
     """
     experiment, run = load_experiment(directory, best=best, env_file=env_file)
     if env is not None:
@@ -113,12 +114,14 @@ def evaluate(
         experiment = experiment._replace(eval_env=other)
     if episodes is not None:
         check_number("episodes", episodes, 1, most_episodes(experiment.eval_env.spec))
-    return figures(experiment, run.agent, episodes)
+    return figures(experiment, run.agent, episodes, explore=explore)
 
 
-def figures(experiment: Experiment, agent: Any, episodes: int | None = None) -> dict[str, Any]:
+def figures(
+    experiment: Experiment, agent: Any, episodes: int | None = None, *, explore: bool = False
+) -> dict[str, Any]:
     """Evaluate an agent's state as `evaluate` does the one of a run."""
     keys = evaluation_keys(experiment.config, episodes)
-    table, _ = evaluator(experiment)(agent, keys)
+    table, _ = evaluator(experiment, explore=explore)(agent, keys)
     evaluation = summarise(table, experiment.eval_env.spec.episode_length)
     return evaluation._asdict() | chance_level(experiment)(keys)

@@ -42,11 +42,12 @@ class SavedRun:
         """One world of its environment, with its settings."""
         return World(envs.make(self.config.env, self.config.env_settings))
 
-    def evaluate(self, *, env: str | None = None, episodes: int | None = None) -> dict[str, Any]:
+    def evaluate(
+        self, *, env: str | None = None, episodes: int | None = None, explore: bool = False
+    ) -> dict[str, Any]:
         """Evaluate its policy, as `goalward.evaluate` does."""
-        return policy.evaluate(
-            self.directory, env=env, episodes=episodes, best=self.best, env_file=self.env_file
-        )
+        options: dict[str, Any] = {"best": self.best, "explore": explore, "env_file": self.env_file}
+        return policy.evaluate(self.directory, env=env, episodes=episodes, **options)
 
     def trajectories(self, episodes: int | None = None, *, explore: bool = False, seed: int = 0) -> Rows:
         """Rows that its replay holds, or of fresh episodes of its policy; to `explore`, as in training."""

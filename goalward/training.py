@@ -245,22 +245,29 @@ def inspect(metrics: Metrics) -> tuple[Metrics, Array]:
 
 
 def evaluator(
-    experiment: Experiment, *, record: bool = False
+    experiment: Experiment, *, record: bool = False, explore: bool = False
 ) -> Callable[[Any, Key[Array, " M"]], tuple[Episodes, Any]]:
     """Make the function of (agent, keys (M,)) that runs one episode per key, as evaluations do.
 
-    With `record` it also gives states and observations after each step, leaves (K, M, …).
+    With `record` it also gives states and observations after each step, leaves (K, M, …). To `explore`, it acts
+    as in training.
     """
-    env, chunk = experiment.eval_env, experiment.agent.chunk
-    return compiled(env, episode_runner(env, exploiter(experiment), record=record, chunk=chunk))
+    env, agent = experiment.eval_env, experiment.agent
+    act = _by_step(experiment, agent.act) if explore else exploiter(experiment)
+    return compiled(env, episode_runner(env, act, record=record, chunk=agent.chunk))
 
 
 def exploiter(experiment: Experiment) -> Act:
     """Make the function of (agent, obs (N, D), goal (N, G), number of the step) by which evaluations act."""
+    return _by_step(experiment, experiment.agent.exploit)
+
+
+def _by_step(experiment: Experiment, choose: Act) -> Act:
+    """`choose`, a function of a key, as one of the number of the step."""
     root = jax.random.fold_in(prng.key(experiment.config.seed), EXPLOIT_STREAM)
 
     def act(agent: Any, obs: Array, goal: Array, t: Array) -> Array:
-        return experiment.agent.exploit(agent, obs, goal, jax.random.fold_in(root, t))
+        return choose(agent, obs, goal, jax.random.fold_in(root, t))
 
     return act
 

@@ -96,6 +96,14 @@ def test_a_policy_is_evaluated_on_other_goals_of_its_maze(trained):
         policy.evaluate(trained, env="point_u4_maze")
 
 
+def test_a_policy_that_explores_is_evaluated_from_the_same_starts(trained):
+    ours, found = (policy.evaluate(trained, episodes=16, explore=explore) for explore in (False, True))
+    assert found["final_distance"] != ours["final_distance"]
+    assert [one["goal"] for one in found["by_goal"]] == [one["goal"] for one in ours["by_goal"]]
+    assert found["random_final_distance"] == ours["random_final_distance"]
+    assert goalward.load_run(trained).evaluate(episodes=16, explore=True) == found
+
+
 def test_a_directory_without_a_policy_is_refused(trained, tmp_path):
     with pytest.raises(UserError, match="none does not exist; name a run, an exported policy"):
         policy.load_policy(tmp_path / "none")

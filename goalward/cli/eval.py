@@ -19,6 +19,8 @@ class Args:
     """Number of episodes; by default as in training."""
     best: bool = False
     """Take the best checkpoint, not the latest."""
+    explore: bool = False
+    """Act as in training, with noise."""
     env_file: Path | None = None
     """File of the run's environment, a person's own: where it is, if it was not named before."""
     json: bool = False
@@ -30,7 +32,12 @@ def run(args: Args) -> None:
     from goalward import policy, progress
 
     evaluation = policy.evaluate(
-        args.run, env=args.env, episodes=args.episodes, best=args.best, env_file=args.env_file
+        args.run,
+        env=args.env,
+        episodes=args.episodes,
+        best=args.best,
+        explore=args.explore,
+        env_file=args.env_file,
     )
     if args.json:
         print(json.dumps(evaluation))
