@@ -94,6 +94,10 @@ def test_figures_of_a_claim_and_labels():
     found = claims.figures("iqm(score(depth=4)) < 1 and better(score(depth=16), score(depth=4))", lookup)
     assert list(found) == ["iqm(score(depth=4))", "better(score(depth=16), score(depth=4))"]
     assert found["better(score(depth=16), score(depth=4))"] is True
+    gain = claims.gain(lookup("score", {"depth": "16"}), lookup("score", {"depth": "4"}))
+    assert claims.gains("not better(score(depth=16), score(depth=4))", lookup) == {
+        "better(score(depth=16), score(depth=4))": gain
+    }
     assert [claims.label(value) for value in (True, 4, 0.5, "a b", None)] == ["true", "4", "0.5", "a b", "None"]
     with pytest.raises(claims.NotMeasuredError):
         claims.judge("iqm(score(depth=4, kind=True)) > 0", lookup)

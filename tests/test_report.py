@@ -129,7 +129,8 @@ def test_a_page_says_what_was_asked_predicted_measured_and_how(complete, capsys)
     assert seen.tags.count("figure") == seen.tags.count("figcaption") == 3
     for expected in (
         DOCUMENT["question"], "a <b>bold</b> source", "Depth 16 is <i>better</i> than depth 4.",
-        "It holds if all of these hold:", "holds: better(score(depth=16), score(depth=4)) holds: reached(",
+        "It holds if all of these hold:", "holds: better(score(depth=16), score(depth=4)) better(",
+        "score(depth=4)) by 0.525 [0.505, 0.542] holds: reached(",
         "holds: reached(arrival(depth=16)) == 1 reached(arrival(depth=16)) = 1.000",
         "depth 16 against 8", "depth 16 against 4", "285 ± 38", "random actions", "0.013",
         "an ant, 1000 steps", "here: IQM of score, a share of the episode",
@@ -155,7 +156,7 @@ def test_whether_a_part_of_a_claim_holds_is_told_apart_from_its_statistics(tmp_p
 
 ```text
 does not hold: not better(score(depth=16), score(depth=4))
-    better(score(depth=16), score(depth=4)) = yes
+    better(score(depth=16), score(depth=4)) by 0.525 [0.505, 0.542]
 does not hold: iqm(near(depth=4)) < 1
     iqm(near(depth=4)) = 3.780
 ```
@@ -346,6 +347,59 @@ def test_a_prediction_is_called_earlier_than_runs_where_their_sweep_holds_it(com
     folders.save(tmp_path, found, {}, 1)
     report(capsys, tmp_path, "--study", "q_map")
     assert "Written before the runs" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+OF_A_FILE = """
+question = "Does depth pay?"
+source = "x"
+base = { env = "point_u_maze", total_env_steps = 1_000_000, epochs = 4 }
+axes = { depth = [4, 16], seed = "0..4" }
+measures.score = { kind = "final", metric = "time_at_goal_fraction" }
+scales.laptop.prediction = { text = "It does.", success = "better(score(depth=16), score(depth=4))" }
+[[figures]]
+kind = "bars"
+measure = "score"
+x = "depth"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("better(score(depth=16), score(depth=4))", "iqm(score(depth=16)) > 0", "another prediction"),
+        ("0..4", "1..4", "no longer has 0"),
+        ('kind = "bars"', 'kind = "line"', None),
+    ],
+    ids=["prediction", "seeds", "figures"],
+)
+def test_a_prediction_is_not_made_anew_by_a_file_of_the_studys_name(tmp_path, capsys, old, new, told):
+    """A sweep's own study, named by its file, may say how results are drawn, and no other claims or runs."""
+    file, sweep = tmp_path / "made_up.toml", tmp_path / "sweep"
+    sweep.mkdir()
+    file.write_text(OF_A_FILE)
+    found = study.load(str(file), "laptop")
+    folders.save(sweep, found, {}, 1)
+    for trial in found.trials:
+        add_run(sweep, trial, trial.config.network.depth / 20 + trial.config.seed / 100)
+    assert "The prediction holds." in report(capsys, sweep, "--study", file)
+    file.write_text(OF_A_FILE.replace(old, new))
+    if told is None:
+        assert "The prediction holds." in report(capsys, sweep, "--study", file)
+    else:
+        error = failure(capsys, sweep, "--study", file)
+        assert told in error
+        assert "leave out --study" in error
+
+
+def test_that_one_task_scores_higher_than_another_is_not_compared(tmp_path, capsys):
+    axes = {"env": ["point_u_maze", "point_u4_maze"], "depth": [4, 16], "seed": "0..4"}
+    figures = [{"kind": "bars", "measure": "score", "x": "env", "by": "depth"}]
+    base = {name: value for name, value in DOCUMENT["base"].items() if name != "env"}
+    made_up(tmp_path, DOCUMENT | {"base": base, "axes": axes, "figures": figures, "published": []})
+    report(capsys, tmp_path, "--out", tmp_path / "page.md")
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "depth 16 against 4, env point_u_maze" in text
+    assert "env point_u4_maze against point_u_maze" not in text
 
 
 def test_a_heat_map_goes_upwards_as_published_ones(tmp_path):

@@ -120,10 +120,20 @@ def measures(text: str) -> set[str]:
 
 def figures(text: str, lookup: Lookup) -> dict[str, float | bool]:
     """The value of each function of samples in a claim, by its text, in the order in which they stand."""
+    return {ast.unparse(node): _evaluate(node, lookup) for node in _calls(text)}
+
+
+def gains(text: str, lookup: Lookup) -> dict[str, statistics.Interval]:
+    """By how much one sample is better than the other, for each `better` in a claim, by its text."""
+    judged = [node for node in _calls(text) if ast.unparse(node.func) == better.__name__]
+    return {ast.unparse(node): gain(*(_evaluate(sample, lookup) for sample in node.args)) for node in judged}
+
+
+def _calls(text: str) -> list[ast.Call]:
+    """Functions of samples in a claim, in the order in which they stand."""
     calls = [node for node in ast.walk(_parse(text)) if isinstance(node, ast.Call)]
     calls.sort(key=lambda node: node.col_offset)
-    of_samples = [node for node in calls if isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS]
-    return {ast.unparse(node): _evaluate(node, lookup) for node in of_samples}
+    return [node for node in calls if isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS]
 
 
 def _parse(text: str) -> ast.Expression:

@@ -68,7 +68,10 @@ def choose(folder: Path, name: str | None) -> Study:
     if study.of == own.of:
         # The sweep's own runs: names of datasets are seen from where it began, on whatever machine that was.
         same = [trial.name for trial in study.trials] == [trial.name for trial in own.trials]
-        return study._replace(trials=own.trials) if same else study
+        study = study._replace(trials=own.trials) if same else study
+        if study.name == study.of:  # its prediction was made before the runs, and is not made anew
+            folders.check_same(folder, study, "leave out --study, which takes it as it was begun")
+        return study
     others = (one for one in studies.shipped() if _of(one, own.scale) == own.of and one != own.name)
     raise UserError(
         f"study {name!r} looks at runs of {study.of!r}, and {folder} holds runs of {own.of!r}; "

@@ -228,12 +228,12 @@ def check(folder: Path, study: Study, trials: Sequence[Trial]) -> None:
     check_runs(folder, trials)
 
 
-def check_same(folder: Path, study: Study) -> None:
-    """Raise `UserError`, naming what differs, where a folder holds another sweep than one of this study.
+def check_same(folder: Path, study: Study, remedy: str = "choose another --out") -> None:
+    """Raise `UserError`, naming what differs and the remedy, where a folder holds another study's sweep.
 
     More points on its axes are the same sweep. So is anything about how results are measured and drawn.
     """
-    old, remedy = load(folder).study, "choose another --out"
+    old = load(folder).study
     if (
         study.name != study.of
     ):  # the prediction that was made before the runs is that of the study that has them

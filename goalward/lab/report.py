@@ -15,7 +15,7 @@ from goalward.lab import study as studies
 from goalward.lab.axes import conditions
 from goalward.lab.blocks import Block, Fold, Listing, Page, Picture, Section, Table, Text
 from goalward.lab.evidence import Evidence
-from goalward.lab.measured import number
+from goalward.lab.measured import interval_text, number
 from goalward.lab.page import wrapped
 from goalward.lab.results import Results, Time, Verdict
 
@@ -91,14 +91,16 @@ def _judged(claim: str, results: Results) -> Iterator[str]:
     """Whether a part of a claim holds as a whole and, below it, the value of each of its statistics."""
     try:
         holds, figures = claims.judge(claim, results.sample), claims.figures(claim, results.sample)
+        gains = claims.gains(claim, results.sample)
     except claims.NotMeasuredError:
         yield from textwrap.wrap(f"not decided: {claim}", 100, subsequent_indent="  ")
         return
     yield from textwrap.wrap(f"{'holds' if holds else 'does not hold'}: {claim}", 100, subsequent_indent="  ")
     for call, value in figures.items():
-        if call != claim:
-            told = ("yes" if value else "no") if isinstance(value, bool) else number(value)
-            yield f"    {call} = {told}"
+        if call in gains:
+            yield f"    {call} by {interval_text(gains[call])}"
+        else:
+            yield f"    {call} = {number(value)}"
 
 
 def _measured(evidence: Evidence, results: Results) -> tuple[Block, ...]:
