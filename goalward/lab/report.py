@@ -97,10 +97,8 @@ def _judged(claim: str, results: Results) -> Iterator[str]:
         return
     yield from textwrap.wrap(f"{'holds' if holds else 'does not hold'}: {claim}", 100, subsequent_indent="  ")
     for call, value in figures.items():
-        if call in gains:
-            yield f"    {call} by {interval_text(gains[call])}"
-        else:
-            yield f"    {call} = {number(value)}"
+        told = f"by {interval_text(gains[call])}" if call in gains else f"= {number(value)}"
+        yield from textwrap.wrap(f"{call} {told}", 100, initial_indent=" " * 4, subsequent_indent=" " * 6)
 
 
 def _measured(evidence: Evidence, results: Results) -> tuple[Block, ...]:
