@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 import goalward
-from goalward import agents, files, onnx_model, policy, prng, runtime, training
+from goalward import agents, files, onnx_model, policy, prng, runs, runtime, training
 from goalward.card import told
 from goalward.config import DiscreteCRLConfig, TrainConfig, agent_name, to_dict
 from goalward.errors import MachineError, UserError
@@ -50,6 +50,8 @@ def export(
     """
     if onnx:
         onnx_model.library()
+    if runs.checkpoints(out).is_dir():  # a run has a config.json too
+        raise UserError(f"{out} is a run, which the export would damage; choose another --out")
     if out.exists() and not force:
         raise UserError(f"{out} is there already; --force replaces the files in it")
     experiment, state = policy.load_experiment(run, best=best, env_file=env_file)

@@ -210,6 +210,7 @@ def test_what_export_lacks_is_told(run, tmp_path, capsys, monkeypatch):
     (tmp_path / "there").mkdir()
     for words, told in (
         ([str(run), "--out", str(tmp_path / "there")], "--force replaces the files in it"),
+        ([str(run), "--out", str(run), "--force"], "is a run, which the export would damage"),
         ([str(tmp_path / "none"), "--out", str(tmp_path / "new")], "is not a run directory"),
     ):
         with pytest.raises(SystemExit) as end:

@@ -16,9 +16,9 @@ class Args:
     out: Path
     """Folder to write."""
     onnx: bool = True
-    """Write models of ONNX too, with the extra `export`."""
+    """Models of ONNX too, with the extra `export`, or not."""
     value: bool = True
-    """Write what the critic says of distances too, not the policy alone."""
+    """What the critic says of distances too, or the policy alone."""
     best: bool = False
     """Take the best checkpoint, not the latest."""
     force: bool = False
