@@ -122,6 +122,7 @@ def test_wandb_keeps_a_run_offline(run, tmp_path, monkeypatch):
     follow(run, "wandb")
     assert wandb.run is None
     assert logged == rows(run)
+    wandb.teardown()  # as at the end of a process: its service writes the file only then
     [path] = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     assert path.stem == f"run-{runs.load_meta(run).id}"
     kept = path.read_bytes()
