@@ -585,9 +585,14 @@ class Session:
         return self.finish_epoch({})
 
     def set_end(self, config: TrainConfig) -> None:
-        """Keep the end that a resume was told, for the next one. Raises `UserError` for one that is past."""
-        if self._saved_iteration >= 0 and config.epochs < self.epoch:
-            raise UserError(f"epochs is {config.epochs}, but {self.epoch} are done; give more to go on")
+        """Keep the end that a resume was told, for the next one. Raises `UserError` for one that is past.
+
+        What is done is counted by the epochs that it was done in: those up to another end may be longer.
+        """
+        if self.run is not None and self.iteration > config.iterations:
+            done = runs.load_config(self.directory).epoch_at(self.iteration)
+            begun = " and the next has begun" if done == config.epochs else ""
+            raise UserError(f"epochs is {config.epochs}, but {done} are done{begun}; give more to go on")
         runs.save_config(self.directory, config)
 
     def check(self, metrics: Metrics, key: PRNGKeyArray) -> dict[str, float]:

@@ -127,6 +127,25 @@ def test_a_resume_changes_the_end_alone(run, tmp_path):
     assert again.config.epochs == len(again.metrics["epoch"]) - 1 == 4
 
 
+def test_an_end_that_is_past_is_refused_where_epochs_are_of_unequal_length(tmp_path):
+    out, more = tmp_path / "run", toy.STEPS * (toy.ITERATIONS - 1)  # epochs of three iterations, and of two
+    goalward.train(toy.config(total_env_steps=toy.total(1) + more), out=out, quiet=True)
+    with pytest.raises(UserError, match="epochs is 1, but 2 are done; give more to go on"):
+        goalward.train(out=out, resume=True, quiet=True, epochs=1)
+    longer = goalward.train(out=out, resume=True, quiet=True, epochs=3)
+    assert longer.metrics["env_steps"].tolist() == [80, 200, 280, 360]
+
+
+def test_an_end_in_the_epoch_before_the_one_that_has_begun_is_past(tmp_path):
+    out = tmp_path / "run"
+    stops = iter([False] * toy.ITERATIONS + [True])
+    toy.run(out, toy.epochs(3), should_stop=lambda: next(stops))
+    assert toy.latest(out).iteration == toy.ITERATIONS + 1
+    with pytest.raises(UserError, match="epochs is 1, but 1 are done and the next has begun"):
+        goalward.train(out=out, resume=True, quiet=True, epochs=1)
+    assert goalward.train(out=out, resume=True, quiet=True).metrics["epoch"].tolist() == [0, 1, 2, 3]
+
+
 def test_the_first_interrupt_stops_and_saves_and_the_handler_is_the_old_one(tmp_path):
     before = signal.getsignal(signal.SIGINT)
 
