@@ -192,6 +192,29 @@ def test_a_second_signal_ends_the_process_at_once(start, tmp_path, inherited):
     assert checkpoint.list_saved(runs.checkpoints(directory)) == []
 
 
+COLLECTED = """
+import gc, os, signal, time
+from goalward.cli import dispatch, main
+def interrupted_in_the_collector(_):
+    def callback(*_):
+        gc.callbacks.remove(callback)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+    gc.callbacks.append(callback)
+    gc.collect()
+    time.sleep(600)
+dispatch.run = interrupted_in_the_collector
+main()
+"""
+
+
+def test_an_interrupt_in_a_callback_of_the_garbage_collector_is_heard(start):
+    """XLA has one, which may be running when Ctrl-C comes; Python loses what is raised there."""
+    process = start("-c", COLLECTED)
+    assert process.communicate(timeout=60) == ("", "interrupted\n")
+    assert process.returncode == 130
+
+
 def test_output_that_nobody_reads_costs_no_checkpoint(whole, start, tmp_path):
     """As with `2>&1 | tee log` at a Ctrl-C: tee ends first."""
     directory, mark = tmp_path / "run", tmp_path / "mark"

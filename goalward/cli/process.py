@@ -32,12 +32,27 @@ UNHEEDED = (
 
 
 def own_process() -> None:
-    """Drop variables that are for other programs, and let output take any text. Not for a caller's process."""
+    """Drop variables that are for other programs, let output take any text, and lose no Ctrl-C.
+
+    Not for a caller's process.
+    """
     for name in UNHEEDED:
         os.environ.pop(name, None)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # neither closed nor replaced
             stream.reconfigure(errors="backslashreplace")
+    sys.unraisablehook = _told_again
+
+
+def _told_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Send a Ctrl-C again that came where nobody hears it: in a callback of the garbage collector, as XLA has."""
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    main = threading.main_thread().ident
+    again = threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT))  # in here it would be lost too
+    again.daemon = True
+    again.start()
 
 
 def start_jax(platform: str | None = None) -> None:
