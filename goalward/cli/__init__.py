@@ -9,7 +9,14 @@ __all__ = ["main"]
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command. Exits with 2 for bad input and 1 for a fault of the machine, with one message."""
-    if argv is None:
-        process.own_process()
-    with messages.one_message():
-        dispatch.run(sys.argv[1:] if argv is None else argv)
+    if argv is not None:
+        with messages.one_message():
+            dispatch.run(argv)
+        return
+    process.own_process()
+    try:
+        main(sys.argv[1:])
+    except SystemExit as end:
+        if end.code == messages.INTERRUPTED:
+            process.end_now(messages.INTERRUPTED)
+        raise

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from goalward.errors import DivergedError, MachineError, UserError
 
+INTERRUPTED = 130  # what a shell says of a program that a Ctrl-C ended
+
 
 @contextmanager
 def one_message() -> Iterator[None]:
@@ -19,7 +21,7 @@ def one_message() -> Iterator[None]:
     except (MachineError, DivergedError) as error:
         _exit(1, f"error: {error}")
     except KeyboardInterrupt:
-        _exit(130, "interrupted")
+        _exit(INTERRUPTED, "interrupted")
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone; nobody is left to tell
         sys.exit(1)

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
-from typing import Any, TextIO, cast
+from typing import Any, NoReturn, TextIO, cast
 
 from goalward.compilation import use_compilation_cache
 from goalward.errors import MachineError
@@ -53,6 +53,14 @@ def _told_again(unraisable: "sys.UnraisableHookArgs") -> None:
     again = threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT))  # in here it would be lost too
     again.daemon = True
     again.start()
+
+
+def end_now(code: int) -> NoReturn:
+    """End this process: an orderly exit would take down threads of XLA in the middle of their work."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # closed, or nobody reads it any more
+            stream.flush()
+    os._exit(code)
 
 
 def start_jax(platform: str | None = None) -> None:
@@ -154,8 +162,7 @@ def _watch(reader: socket.socket, names: list[signal.Signals], wish: threading.E
             continue
         if wish.is_set():
             _tell_now("interrupted\n")
-            # An orderly exit would take down threads of XLA in the middle of their work.
-            os._exit(128 + data[0])
+            os._exit(128 + data[0])  # as in `end_now`, and past locks of streams
         wish.set()
         _tell_now(f"\n{what}; once more to stop at once\n")
 
