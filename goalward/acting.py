@@ -78,11 +78,23 @@ class Policy:
 
 
 def as_rows(spec: Sizes, obs: ArrayLike, goal: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Observations and goals as arrays of 32 bits. Raises `UserError` for shapes that do not fit."""
-    obs, goal = np.asarray(obs, np.float32), np.asarray(goal, np.float32)
-    for name, value, size in (("obs", obs, spec.obs_dim), ("goal", goal, spec.goal_dim)):
-        if value.ndim not in (1, 2) or value.shape[-1] != size:
-            raise UserError(f"{name} has shape {value.shape}; it must be ({size},) or (N, {size})")
+    """Observations and goals as arrays of 32 bits. Raises `UserError` for what is no number or does not fit."""
+    obs, goal = (_rows(*one) for one in (("obs", obs, spec.obs_dim), ("goal", goal, spec.goal_dim)))
     if obs.shape[:-1] != goal.shape[:-1]:
         raise UserError(f"obs and goal must come in equal numbers, not as {obs.shape} and {goal.shape}")
     return obs, goal
+
+
+def _rows(name: str, value: ArrayLike, size: int) -> np.ndarray:
+    try:
+        with np.errstate(over="ignore"):  # too large for 32 bits: infinite
+            rows = np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} is {value!r:.80}; it must be numbers, ({size},) or (N, {size})") from None
+    if rows.ndim not in (1, 2) or rows.shape[-1] != size:
+        raise UserError(f"{name} has shape {rows.shape}; it must be ({size},) or (N, {size})")
+    if not np.isfinite(rows).all():
+        row, column = np.argwhere(~np.isfinite(np.atleast_2d(rows)))[0]
+        told = f"{name} holds {np.atleast_2d(rows)[row, column]} (row {row}, element {column})"
+        raise UserError(f"{told}; a policy acts on finite numbers alone")
+    return rows

@@ -31,6 +31,20 @@ def short(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", re.sub(r"\.py(:make)?$", "", last), flags=re.ASCII)
 
 
+def named(value: object, name: str) -> Path:
+    """The path that a program gave. Raises `UserError`, naming the parameter, for what is none."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise UserError(f"{name} is {value!r:.80}; it must be a path, such as 'runs/reacher'")
+    return Path(value)
+
+
+def lacking(folder: Path, name: str) -> str:
+    """Why there is no file of this name in a folder, for a sentence."""
+    if folder.is_dir():
+        return f"has no {name}"
+    return "is a file" if folder.exists() else "does not exist"
+
+
 def inside(directory: Path, *names: str) -> Path:
     """The path of these names below a run directory; see `check` for what is refused on the way there."""
     path = directory
@@ -134,14 +148,41 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write, which takes the place of `path` when this ends without an error."""
     check(path)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    with _taking_place(temporary, path), open_new(temporary) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """The path of a file to write, of the same ending, which takes the place of `path` as in `replacing`."""
+    check(path)
+    temporary = path.with_name(f"{secrets.token_hex(4)}.tmp{path.suffix}")
+    with _taking_place(temporary, path):
+        yield temporary
+
+
+@contextmanager
+def _taking_place(temporary: Path, path: Path) -> Iterator[None]:
     try:
-        with open_new(temporary) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with naming(path, temporary):
+            yield
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def naming(path: Path, *others: Path) -> Iterator[None]:
+    """Have errors of the system name this file where they name none, as of a full disk, or one of others."""
+    try:
+        yield
+    except OSError as error:
+        unnamed = error.filename is None or Path(error.filename) in others
+        if error.errno is not None and unnamed:
+            error.filename = str(path)
         raise
 
 

@@ -128,7 +128,7 @@ def _table(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> str:
 
 
 def _append(path: Path, text: str) -> None:
-    with files.open_to_append(path) as file:
+    with files.naming(path), files.open_to_append(path) as file:
         file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())

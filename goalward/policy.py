@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from goalward import checkpoint, envs, runs, runtime, shipped
+from goalward import checkpoint, envs, files, runs, runtime, shipped
 from goalward.acting import Policy
 from goalward.errors import UserError
 from goalward.evaluation import most_episodes, summarise
@@ -36,11 +36,12 @@ def load_policy(directory: str | Path, *, best: bool = False, env_file: str | Pa
     A folder that `goalward export` wrote has one policy, which acts without JAX, and so has the name of a
     policy of the package, such as "reacher". For `env_file` see `load_experiment`.
     """
+    directory = files.named(directory, "directory")
     if shipped.is_one(directory):
         directory = shipped.folder(str(directory))
-    if (Path(directory) / runtime.MANIFEST).is_file():
+    if (directory / runtime.MANIFEST).is_file():
         return runtime.load(directory)
-    if not Path(directory).exists():
+    if not directory.exists():
         raise UserError(
             f"{directory} does not exist; name a run, an exported policy, or of the package "
             f"{', '.join(shipped.names())}"
@@ -85,7 +86,7 @@ def load_experiment(
 
     The run may go on meanwhile. For the rest see `open_run`.
     """
-    directory = Path(directory)
+    directory = files.named(directory, "directory")
     experiment, meta = open_run(directory, env_file)
     choose = checkpoint.best if best else checkpoint.latest
     saved = runs.checkpoints(directory)

@@ -93,8 +93,10 @@ def _check_empty(directory: Path) -> None:
     is_free = directory.is_dir() and all(map(_is_beginning, directory.iterdir()))
     if directory.exists() and not is_free:
         command = machine.command("train", "--resume", directory)
-        remedy = f"`{command}` continues it" if is_run(directory) else "it is not empty"
-        raise UserError(f"{directory} exists: {remedy}; choose another --out, or remove it")
+        found = f"`{command}` continues it" if is_run(directory) else "it is not empty"
+        if not directory.is_dir():
+            found = "it is a file"
+        raise UserError(f"{directory} exists: {found}; choose another --out, or remove it")
 
 
 def _is_beginning(path: Path) -> bool:
@@ -154,7 +156,7 @@ def load_config(directory: Path) -> TrainConfig:
     """Read config.json. Raises `UserError` for a directory that is no run, or of another format."""
     path = files.inside(directory, _CONFIG)
     if not path.is_file():
-        what = "has no config.json" if directory.is_dir() else "does not exist"
+        what = files.lacking(directory, _CONFIG)
         raise UserError(f"{directory} is not a run directory: it {what}; name one that `goalward train` made")
     values = _read_mapping(path)
     if "format" not in values:
@@ -208,7 +210,8 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from error
+        told = f"{path} is not valid JSON: {error}; put back the file that the run made"
+        raise UserError(told) from error
     return _mapping(values, path)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from goalward import envs, policy, recorded, runs
+from goalward import envs, files, policy, recorded, runs
 from goalward.acting import Policy
 from goalward.config import TrainConfig
 from goalward.data import Rows
@@ -61,6 +61,6 @@ class SavedRun:
 
 def load_run(directory: str | Path, *, best: bool = False, env_file: str | Path | None = None) -> SavedRun:
     """Open a run directory. Raises `UserError` if it is none. For `env_file` see `policy.load_experiment`."""
-    directory = Path(directory)
+    directory = files.named(directory, "directory")
     config = envs.located(runs.load_config(directory), env_file)
     return SavedRun(directory, config, best, None if env_file is None else Path(env_file))

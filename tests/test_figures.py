@@ -1,6 +1,7 @@
 """Figures and the quickstart, on toy runs and on curves made by hand."""
 
 import json
+import resource
 
 import jax.numpy as jnp
 import numpy as np
@@ -262,3 +263,18 @@ def test_the_quickstart_stops_at_a_signal(small, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         quickstart.run(tmp_path / "run", 0, quiet=True, should_stop=lambda: True)
     assert not (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.mark.parametrize("line", ["curves RUN --out OUT.png", "render RUN --out OUT.gif"])
+def test_a_picture_for_which_there_is_no_room_is_named_and_leaves_nothing(trained, tmp_path, capsys, line):
+    words = line.replace("RUN", str(trained)).replace("OUT", str(tmp_path / "out")).split()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert exit_.value.code == 1
+    assert str(tmp_path / "out") in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

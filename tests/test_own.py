@@ -154,6 +154,7 @@ def test_arguments_are_settings(file, settings, told):
         ("def make(", "def make((", r"mine.py, line \d+: it raised SyntaxError"),
         ("def make(", "def build(", "no function 'make'; its functions are build, other, number"),
         ("    return Env(", "    return (", r"gives a tuple; it must give a Task, an Env or a gymnasium.Env"),
+        ("import jax\n", "raise SystemExit(3)\n", r"mine.py, line 2: it raised SystemExit: 3"),
         ("    spec =", "    1 / 0\n    spec =", r"mine.py, line \d+: make raised ZeroDivisionError"),
         ("state.place + 0.2", "state.speed + 0.2", r"step raises AttributeError at mine.py:\d+.*speed"),
         (

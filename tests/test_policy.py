@@ -1,5 +1,6 @@
 """A trained policy: what it does, and what it refuses."""
 
+import re
 import shutil
 
 import jax
@@ -68,6 +69,19 @@ def test_wrong_shapes_are_refused(loaded, obs, goal, told):
     with pytest.raises(UserError) as caught:
         loaded.act(draw(*obs), draw(*goal))
     assert all(part in str(caught.value) for part in told), caught.value
+
+
+@pytest.mark.parametrize(
+    ("obs", "goal", "told"),
+    [
+        ("ab", [0, 0], "obs is 'ab'; it must be numbers, (2,) or (N, 2)"),
+        ([[0, 0], [0, np.nan]], np.zeros((2, 2)), "obs holds nan (row 1, element 1)"),
+        ([0, 0], [1e300, 0], "goal holds inf (row 0, element 0)"),
+    ],
+)
+def test_what_is_no_number_is_refused(loaded, obs, goal, told):
+    with pytest.raises(UserError, match=re.escape(told)):
+        loaded.act(obs, goal)
 
 
 def test_the_best_policy_is_that_of_the_best_checkpoint(trained, tmp_path):

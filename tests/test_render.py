@@ -1,6 +1,7 @@
 """Pictures of tasks: what is in them, which graphics draw them, and the files they become."""
 
 import os
+import re
 import subprocess
 import sys
 import types
@@ -484,14 +485,17 @@ def test_an_mp4_holds_all_pictures_for_the_right_time(tmp_path):
 
 def test_ffmpeg_is_given_a_path_that_it_cannot_take_for_a_place_on_the_net(tmp_path, monkeypatch):
     stand_in = tmp_path / "ffmpeg"
-    stand_in.write_text('#!/bin/sh\ncat > /dev/null; for last; do :; done; echo "$last" > said\n')
+    stand_in.write_text('#!/bin/sh\ncat > /dev/null; for last; do :; done; echo "$last" | tee said > "$last"\n')
     stand_in.chmod(0o700)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(
         sys.modules, "imageio_ffmpeg", types.SimpleNamespace(get_ffmpeg_exe=lambda: str(stand_in))
     )
     pictures.video(Path("http:a.mp4"), noise(2), 10.0)
-    assert Path("said").read_text().strip() == str(tmp_path / "http:a.mp4")
+    said = Path("said").read_text()
+    assert re.fullmatch(rf"{tmp_path}/\w+\.tmp\.mp4\n", said)
+    assert Path("http:a.mp4").read_text() == said
+    assert not Path(said.strip()).exists()
 
 
 def test_what_ffmpeg_says_is_told(tmp_path):

@@ -424,6 +424,24 @@ def test_bad_folders_and_names_are_refused(complete, tmp_path, capsys):
     assert "--force" in failure(capsys, complete, "--out", tmp_path / "page.html")
 
 
+def test_a_run_that_counts_for_nothing_is_told_where_runs_stand(tmp_path, capsys):
+    first, second = made_up(tmp_path).trials[:2]
+    (folders.run_directory(tmp_path, first.name) / "config.json").write_text('{"format"')
+    cli.main(["status", str(tmp_path)])
+    warning = capsys.readouterr().err
+    assert f"warning: {first.name} is done, but counts for nothing: " in warning
+    assert "config.json is not valid JSON" in warning
+    assert "put back the file that the run made" in warning
+    assert second.name not in warning
+    cli.main(["status", str(tmp_path), "--json"])
+    assert list(json.loads(capsys.readouterr().out)["damaged"]) == [first.name]
+
+
+def test_runs_of_axes_are_of_no_study_of_the_package(tmp_path, capsys):
+    folders.save(tmp_path, study.plain("point_u_maze", ["depth=4,8"]), {}, 1)
+    assert "holds runs of --axis, and 'q_map' is" in failure(capsys, tmp_path, "--study", "q_map")
+
+
 def test_a_look_is_kept_by_run_and_iteration(tmp_path):
     path = tmp_path / "looks" / "a.npz"
     looks._keep(path, "1 abc 10", {"walking": np.array(0.5)})

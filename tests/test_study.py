@@ -8,7 +8,7 @@ from goalward import presets
 from goalward.cli import dispatch
 from goalward.config import CRLConfig, SRLConfig, from_dict, merge
 from goalward.errors import UserError
-from goalward.lab import study
+from goalward.lab import axes, study
 from goalward.lab.source import line_of
 
 GOOD = """\
@@ -210,6 +210,15 @@ def test_axes_in_words():
     }.items():
         with pytest.raises(UserError, match=told):
             study.plain("point_u_maze", words)
+
+
+def test_runs_whose_names_would_be_too_long_have_names_of_their_own():
+    fixed = ["width=8", "block_size=2", "batch_size=16", "num_envs=4", "activation=relu", "eval_episodes=4"]
+    fixed += ["steps_per_iteration=10", "updates_per_iteration=2", "buffer_rows=600"]
+    found = study.plain("point_u_maze", [*fixed, "depth=4,8", "seed=0..2"])
+    names = {trial.name for trial in found.trials}
+    assert len(names) == 6
+    assert {len(name) for name in names} == {axes.LONGEST_NAME}
 
 
 AGENTS = """\

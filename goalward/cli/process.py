@@ -45,7 +45,7 @@ def own_process() -> None:
 
 
 def _told_again(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Send a Ctrl-C again that came where nobody hears it: in a callback of the garbage collector, as XLA has."""
+    """Send a Ctrl-C again that came where nobody hears it: a callback of the garbage collector, as XLA has."""
     if not issubclass(unraisable.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)
         return

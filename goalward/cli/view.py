@@ -29,7 +29,7 @@ class Args:
     port: int = 0
     """Port on this machine; 0: any that is free."""
     browser: bool = True
-    """Open the page in a browser, where there is a display, or leave that to you."""
+    """Open the page in a browser, where there is a display; --no-browser leaves that to you."""
     seed: int = 0
     """Of the episodes that are shown."""
     env_file: Path | None = None

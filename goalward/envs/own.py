@@ -182,7 +182,7 @@ def told(label: str, what: str, path: Path | None = None) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if path and Path(frame.filename) == path]
         if isinstance(error, SyntaxError) and path and error.filename == str(path):

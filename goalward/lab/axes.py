@@ -1,5 +1,6 @@
 """The runs of a study: its axes, and a trial for each combination of their points."""
 
+import hashlib
 import itertools
 import json
 import re
@@ -26,6 +27,7 @@ from goalward.lab import claims
 from goalward.lab.source import Source, mapping
 
 LONGEST_NAME = 120  # characters in the name of a run directory
+MOST_POINTS = 10_000  # of a range
 
 
 class Point(NamedTuple):
@@ -122,8 +124,12 @@ def _trial(labels: Mapping[str, str], settings: Mapping[str, Any], source: Sourc
 
 
 def _file_name(name: str) -> str:
-    """A name for a folder, unique among the trials of a study where `name` is."""
-    return re.sub(r"[^\w=,.+-]", "_", name, flags=re.ASCII)[:LONGEST_NAME]
+    """A name for a folder; in place of what is too much there are digits that tell it apart."""
+    short = re.sub(r"[^\w=,.+-]", "_", name, flags=re.ASCII)
+    if len(short) <= LONGEST_NAME:
+        return short
+    digits = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{short[: LONGEST_NAME - 9]}-{digits}"
 
 
 def _words(start: str, settings: Mapping[str, Any], config: TrainConfig) -> tuple[str, ...]:
@@ -192,11 +198,15 @@ def _axis(name: str, values: Any, source: Source, where: tuple[str, ...]) -> Axi
 
 def _range(text: str, source: Source, where: tuple[str, ...]) -> list[int]:
     found = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", text)
-    if not found or int(found[1]) > int(found[2]) or int(found[2]) - int(found[1]) > 10_000:
+    if not found or int(found[1]) > int(found[2]):
         raise source.error(
             where, f"axis {where[-1]} is {text!r}; a range is written as 0..4, both ends included"
         )
-    return list(range(int(found[1]), int(found[2]) + 1))
+    whole = range(int(found[1]), int(found[2]) + 1)
+    if len(whole) > MOST_POINTS:
+        told = f"axis {where[-1]} is {text!r}, {len(whole):,} points; an axis has {MOST_POINTS:,} at most"
+        raise source.error(where, told)
+    return list(whole)
 
 
 def _point(name: str, value: Any, source: Source, where: tuple[str, ...]) -> Point:

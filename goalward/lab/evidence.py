@@ -64,6 +64,10 @@ def choose(folder: Path, name: str | None) -> Study:
         raise
     if name is None or name == own.name:
         return own
+    if own.scale == studies.PLAIN:
+        raise UserError(
+            f"{folder} holds runs of --axis, and {name!r} is of those of a study; leave out --study"
+        )
     study = studies.load(name, own.scale)
     if study.of == own.of:
         # The sweep's own runs: names of datasets are seen from where it began, on whatever machine that was.
@@ -96,22 +100,29 @@ def gather(folder: Path, study: Study, tell: Callable[[str], None]) -> Evidence:
         found.standings[trial.name] = standing
         if standing.state != "done":
             continue
-        directory = folders.run_directory(folder, trial.name)
         try:
-            _check_settings(directory, trial)
-            origin, rows = runs.origin(directory), runs.read_metrics(directory)
+            found.origins[trial.name], found.rows[trial.name] = read(folder, trial)
         except UserError as error:
             found.refused[trial.name] = str(error)
-            continue
-        found.origins[trial.name], found.rows[trial.name] = origin, rows
     seen, unseen = looks.look(folder, found.done, looks.needed(study), tell)
     return found._replace(looks=seen, unseen=unseen)
 
 
-def _check_settings(directory: Path, trial: Trial) -> None:
-    """Raise `UserError` for a run with other settings than its trial's."""
+def read(folder: Path, trial: Trial) -> tuple[Mapping[str, Any], Sequence[Row]]:
+    """What meta.json says of a run, and its rows. Raises `UserError` where it is no run of this trial, whole."""
+    directory = folders.run_directory(folder, trial.name)
     differs = folders.difference(runs.load_config(directory), trial.config)
     if differs:
         raise UserError(
             f"{directory} has {differs[0]} {differs[1]!r}, and its trial in the study {differs[2]!r}"
         )
+    return runs.origin(directory), runs.read_metrics(directory)
+
+
+def refused(folder: Path, trial: Trial) -> str | None:
+    """Why a run that is done counts for nothing in a report, if so."""
+    try:
+        read(folder, trial)
+    except UserError as error:
+        return str(error)
+    return None

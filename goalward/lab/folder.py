@@ -196,7 +196,7 @@ def is_sweep(folder: Path) -> bool:
 def load(folder: Path) -> Sweep:
     """Read sweep.json. Raises `UserError` for a folder that is no sweep, or of another format."""
     if not is_sweep(folder):
-        what = f"has no {_SWEEP}" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
+        what = files.lacking(folder, _SWEEP)
         raise UserError(f"{folder} is not a sweep: it {what}; name a folder that `goalward sweep` made")
     path = folder / _SWEEP
     try:

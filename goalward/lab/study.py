@@ -122,6 +122,10 @@ def load(name: str, scale: str) -> Study:
 def _read(name: str, scale: str) -> tuple[dict[str, Any], str, Source]:
     """What the file of a study says, the study's name, and where that is from."""
     path = SHIPPED / f"{name}.toml" if name in shipped() else Path(name)
+    if name in envs.names():
+        raise UserError(
+            f"{name} is an environment; name what of its runs to vary too, as in --axis depth=4,8 --axis seed=0..2"
+        )
     if path.suffix != ".toml":
         near = get_close_matches(name, shipped(), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -158,6 +162,10 @@ def from_document(document: Mapping[str, Any], name: str, scale: str, folder: st
 
 def plain(env: str, axes: Sequence[str], settings: Mapping[str, Any] | None = None) -> Study:
     """The study of some axes, such as "depth=4,8" and "seed=0..4", on an environment; no file is needed."""
+    if env in shipped():
+        raise UserError(
+            f"{env} is a study, whose axes are its own; restrict them by --only, or name an environment with --axis"
+        )
     given: dict[str, Any] = {}
     for word in axes:
         name, equals, values = word.partition("=")

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.animation import FuncAnimation
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from goalward.envs.boxes import AGENT, CARRYING, has_box
-from goalward.pictures.figures import GOAL, own_settings
+from goalward.pictures.figures import GOAL, own_settings, save, save_film
 
 BOX, ROBOT, LINE = "#c58b3b", "#1b6ca8", "#d4d8dd"
 MOST_FRAMES, MOST_BOARDS = 150, 16
@@ -81,8 +81,7 @@ def animation(cells: np.ndarray, goals: np.ndarray, path: Path, every: int | Non
             parts += board.show(now, f"step {steps[frame] + 1}: " + (f"{out} to bring" if out else "done"))
         return parts
 
-    film = FuncAnimation(figure, draw, frames=len(steps), blit=False)
-    film.save(path, PillowWriter(fps=STEPS_A_SECOND), dpi=80)
+    save_film(FuncAnimation(figure, draw, frames=len(steps), blit=False), path, STEPS_A_SECOND)
 
 
 def _end(cells: np.ndarray) -> int:
@@ -96,4 +95,4 @@ def start(cells: np.ndarray, goal: np.ndarray, path: Path, width: int, height: i
     """Draw one grid and where its boxes are to lie, both (rows, columns)."""
     figure = Figure(figsize=(width / 100, height / 100), layout="constrained")
     Board(figure.subplots(), goal).show(cells, "")
-    figure.savefig(path, dpi=100)
+    save(figure, path, 100)

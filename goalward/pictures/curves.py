@@ -14,7 +14,7 @@ from goalward.config import TrainConfig, owners, to_dict
 from goalward.errors import UserError
 from goalward.files import short
 from goalward.pictures import lines, style
-from goalward.pictures.figures import check_new, own_settings, tidy
+from goalward.pictures.figures import check_new, own_settings, save, tidy
 from goalward.pictures.tables import markdown
 
 # What is drawn, from top to bottom: the metric and its label.
@@ -131,7 +131,7 @@ def draw(curves: Sequence[Curve], path: Path, *, force: bool = False) -> None:
     for axes, label in zip(panels[:, 0], MEASURES.values(), strict=True):
         axes.set_ylabel(label)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def _clock(curves: Sequence[Curve]) -> str:

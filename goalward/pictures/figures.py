@@ -17,6 +17,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter
 
+from goalward import files
 from goalward.envs.maze import Maze
 from goalward.envs.maze import distances as distances_from
 from goalward.envs.point import from_cells, to_cells
@@ -42,6 +43,18 @@ def own_settings() -> Iterator[None]:
         yield
 
 
+def save(figure: Figure, path: Path, dpi: int = 150) -> None:
+    """Write a figure, all at once."""
+    with files.whole(path) as file:
+        figure.savefig(file, dpi=dpi)
+
+
+def save_film(film: FuncAnimation, path: Path, fps: int) -> None:
+    """Write an animation as a GIF, all at once."""
+    with files.whole(path) as file:
+        film.save(file, PillowWriter(fps=fps), dpi=80)
+
+
 @own_settings()
 def learning_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Success rate and time at goal over environment steps."""
@@ -60,7 +73,7 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
     tidy(axes)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def tidy(axes: Axes) -> None:
@@ -157,7 +170,7 @@ def distance_map(experiment: Experiment, agent: Any, goal_cells: Sequence[np.nda
     for axes, cell in zip(np.atleast_1d(figure.subplots(1, len(goal_cells))), goal_cells, strict=True):
         draw_distances(axes, experiment, agent, cell)
         axes.set_title(goal_name(maze_of(experiment), cell), fontsize="medium")
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 @own_settings()
@@ -173,7 +186,7 @@ def trajectories(maze: Maze, obs: np.ndarray, goals: np.ndarray, path: Path) -> 
     start = to_cells(maze, obs[0, :, :2])
     axes.plot(start[:, 1], start[:, 0], "o", color="black", markersize=3)
     axes.set_title(f"{obs.shape[1]} episodes, in the colours of their goals; dots: starts", fontsize="medium")
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 @own_settings()
@@ -191,7 +204,7 @@ def animation(maze: Maze, obs: np.ndarray, goals: np.ndarray, path: Path, frames
         points.set_offsets(tracks[frame])
         return (points,)
 
-    FuncAnimation(figure, draw, frames=len(tracks), blit=False).save(path, PillowWriter(fps=20), dpi=80)
+    save_film(FuncAnimation(figure, draw, frames=len(tracks), blit=False), path, 20)
 
 
 def goal_colours(goals: np.ndarray) -> np.ndarray:

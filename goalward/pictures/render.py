@@ -11,7 +11,7 @@ from jaxtyping import Array, Key
 from matplotlib.figure import Figure
 from PIL import Image
 
-from goalward import envs, prng, runs
+from goalward import envs, files, prng, runs
 from goalward.envs import core
 from goalward.envs.maze import Maze
 from goalward.errors import UserError
@@ -177,7 +177,7 @@ def _draw_task(
         return [path]
     colours = figures.goal_colours(goals[0])
     above = pictures.paths(task, qpos, goals[-1], colours, width=width, height=height)
-    Image.fromarray(above).save(_paths(path))
+    _save(above, _paths(path))
     return [path, _paths(path)]
 
 
@@ -229,7 +229,7 @@ def gallery(
     for name in names:
         env, path = envs.make(name), folder / f"{name}.png"
         if env.task is not None:
-            Image.fromarray(_start(env, width, height)).save(path)
+            _save(_start(env, width, height), path)
         elif env.maze is not None:
             _draw_maze(env.maze, path, width, height)
         elif env.cells is not None:
@@ -240,6 +240,11 @@ def gallery(
             raise UserError(f"{name} has nothing to draw: neither a model, nor a maze, nor a grid")
         written.append(path)
     return written
+
+
+def _save(picture: np.ndarray, path: Path) -> None:
+    with files.whole(path) as file:
+        Image.fromarray(picture).save(file)
 
 
 def _start(env: core.Env, width: int, height: int) -> np.ndarray:
@@ -259,4 +264,4 @@ def _draw_maze(maze: Maze, path: Path, width: int, height: int) -> None:
     starts, goals = (np.unique(maze.pairs[:, i], axis=0) for i in (0, 1))
     axes.scatter(goals[:, 1], goals[:, 0], marker="*", s=110, c=figures.GOAL, edgecolors="white", zorder=2)
     axes.scatter(starts[:, 1], starts[:, 0], s=60, c=START, edgecolors="white", zorder=3)
-    figure.savefig(path, dpi=100)
+    figures.save(figure, path, 100)

@@ -17,6 +17,7 @@ import mujoco
 import numpy as np
 from PIL import Image
 
+from goalward import files
 from goalward.envs.mujoco.task import Marker, Task
 from goalward.errors import MachineError, UserError
 
@@ -420,9 +421,10 @@ def _write_gif(path: Path, frames: Iterator[np.ndarray], _: tuple[int, int], fps
     hundredths = max(2, round(100 / fps))
     # Dithering would make each picture noise that the next one cannot leave as it is.
     pictures = (Image.fromarray(frame).quantize(COLOURS, dither=Image.Dither.NONE) for frame in frames)
-    next(pictures).save(
-        path, save_all=True, append_images=pictures, duration=10 * hundredths, loop=0, optimize=False
-    )
+    with files.whole(path) as file:
+        next(pictures).save(
+            file, save_all=True, append_images=pictures, duration=10 * hundredths, loop=0, optimize=False
+        )
 
 
 def _write_mp4(path: Path, frames: Iterator[np.ndarray], size: tuple[int, int], fps: float) -> None:
@@ -430,13 +432,15 @@ def _write_mp4(path: Path, frames: Iterator[np.ndarray], size: tuple[int, int], 
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[1]}x{size[0]}", "-r", f"{fps:g}", "-i", "-"]
     coded = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20"]
     ffmpeg = importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe()
-    # An absolute path: one that begins with http: or the like would be sent there.
-    command = [ffmpeg, "-y", "-loglevel", "error", *raw, *coded, str(path.absolute())]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdin is not None  # noqa: S101  # by stdin=PIPE, which the type checker cannot know
-        with suppress(BrokenPipeError):  # ffmpeg has ended early, and says below why
-            for frame in frames:
-                process.stdin.write(frame.tobytes())
-        _, said = process.communicate()
-    if process.returncode:
-        raise MachineError(f"ffmpeg could not write {path}: {' '.join(said.decode(errors='replace').split())}")
+    with files.whole(path) as file:
+        # An absolute path: one that begins with http: or the like would be sent there.
+        command = [ffmpeg, "-y", "-loglevel", "error", *raw, *coded, str(file.absolute())]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdin is not None  # noqa: S101  # by stdin=PIPE, which the type checker cannot know
+            with suppress(BrokenPipeError):  # ffmpeg has ended early, and says below why
+                for frame in frames:
+                    process.stdin.write(frame.tobytes())
+            _, said = process.communicate()
+        if process.returncode:
+            told = " ".join(said.decode(errors="replace").split())
+            raise MachineError(f"ffmpeg could not write {path}: {told}")
