@@ -44,6 +44,11 @@ class Recorder:
         `last_row` is the row of that iteration, if it has one: a run may have died before it was written.
         """
         self._jsonl, self._csv = jsonl, table
+        if table.is_file() and not jsonl.is_file():
+            raise UserError(
+                f"{jsonl} is missing, and {table.name}, which is made anew from it, would lose its rows; put it"
+                f" back, or remove {table.name} too to go on without them"
+            )
         rows = [row for row in read(jsonl) if row["iteration"] <= last_iteration]
         if last_row is not None and all(row["iteration"] != last_iteration for row in rows):
             try:

@@ -259,9 +259,10 @@ def test_the_quickstart_takes_the_place_of_no_other_run(small, trained, tmp_path
         assert toy.contents(directory) == before
 
 
-def test_the_quickstart_stops_at_a_signal(small, tmp_path):
+def test_the_quickstart_stops_at_a_signal_and_says_how_to_go_on(small, tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt):
         quickstart.run(tmp_path / "run", 0, quiet=True, should_stop=lambda: True)
+    assert f"train --resume {tmp_path / 'run'}" in capsys.readouterr().err
     assert not (tmp_path / "run" / "summary.json").exists()
 
 

@@ -307,6 +307,16 @@ def test_a_damaged_state_is_called_damaged_and_logs_without_checkpoints_do_not_s
     refuse(run, f"{run} has rows in its logs, but no checkpoint any more")
 
 
+def test_a_table_of_rows_that_are_nowhere_else_is_not_replaced(run):
+    (run / "metrics.jsonl").unlink()
+    table = (run / "metrics.csv").read_text()
+    refuse(run, f"{run / 'metrics.jsonl'} is missing, and metrics.csv")
+    assert (run / "metrics.csv").read_text() == table
+    (run / "metrics.csv").unlink()
+    toy.run(run, resume=True)
+    assert [row["iteration"] for row in runs.read_metrics(run)] == [2 * toy.ITERATIONS]
+
+
 def test_a_checkpoint_under_another_number_is_refused(run):
     mine = toy.latest(run)
     mine.path.rename(mine.path.with_name("00000009"))

@@ -611,7 +611,7 @@ def test_a_sweep_of_commands_that_fail_says_so_and_how_to_go_on(tmp_path, monkey
     ("words", "told"),
     [
         (["sweep", "nothing_like_it"], "unknown study 'nothing_like_it'"),
-        (["sweep", "point_u_maze"], "point_u_maze is an environment; name what of its runs to vary too"),
+        (["sweep", "point_u_maze"], "point_u_maze is an environment; name what to vary too"),
         (["sweep", "depth", "--axis", "depth=4,8"], "depth is a study, whose axes are its own"),
         (["sweep", "point_u_maze", "--axis", "seed=0..99999999"], "100,000,000 points; an axis has 10,000"),
         (["sweep", "depth_point_u4", "--scale", "giant"], "there is no scale 'giant'; its scales are"),

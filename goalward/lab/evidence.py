@@ -109,7 +109,7 @@ def gather(folder: Path, study: Study, tell: Callable[[str], None]) -> Evidence:
 
 
 def read(folder: Path, trial: Trial) -> tuple[Mapping[str, Any], Sequence[Row]]:
-    """What meta.json says of a run, and its rows. Raises `UserError` where it is no run of this trial, whole."""
+    """What meta.json says of a run, and its rows. Raises `UserError` unless it is one of this trial, whole."""
     directory = folders.run_directory(folder, trial.name)
     differs = folders.difference(runs.load_config(directory), trial.config)
     if differs:

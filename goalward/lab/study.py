@@ -124,7 +124,7 @@ def _read(name: str, scale: str) -> tuple[dict[str, Any], str, Source]:
     path = SHIPPED / f"{name}.toml" if name in shipped() else Path(name)
     if name in envs.names():
         raise UserError(
-            f"{name} is an environment; name what of its runs to vary too, as in --axis depth=4,8 --axis seed=0..2"
+            f"{name} is an environment; name what to vary too, as in --axis depth=4,8 --axis seed=0..2"
         )
     if path.suffix != ".toml":
         near = get_close_matches(name, shipped(), n=1)
@@ -164,7 +164,7 @@ def plain(env: str, axes: Sequence[str], settings: Mapping[str, Any] | None = No
     """The study of some axes, such as "depth=4,8" and "seed=0..4", on an environment; no file is needed."""
     if env in shipped():
         raise UserError(
-            f"{env} is a study, whose axes are its own; restrict them by --only, or name an environment with --axis"
+            f"{env} is a study, whose axes are its own; restrict them by --only, or name an environment"
         )
     given: dict[str, Any] = {}
     for word in axes:
