@@ -19,7 +19,7 @@ class TD3Config(TDConfig):
     exploration_noise: float = 0.4
     """Deviation of the noise on actions that explore."""
     exploration_clip: float = 0.5
-    """That noise is held within ± this, as in JaxGCRL. In TD3's paper it is not: 2, as far as actions reach."""
+    """That noise is held within ± this: 0.5 as in JaxGCRL; 2 leaves it as it is, as in TD3's paper."""
     target_noise: float = 0.2
     """Deviation of the noise on actions whose value is a target."""
     noise_clip: float = 0.5
