@@ -212,6 +212,20 @@ def test_axes_in_words():
             study.plain("point_u_maze", words)
 
 
+def test_steps_tell_no_time_where_none_are_taken():
+    text = """
+question = "?"
+[base]
+env = "point_u_maze"
+dataset = "x.npz"
+[measures]
+area = { kind = "area", metric = "success_rate", clock = "env_steps" }
+[scales.laptop]
+"""
+    with pytest.raises(UserError, match=r":7: clock is 'env_steps', and runs of a dataset take none"):
+        built(text)
+
+
 def test_runs_whose_names_would_be_too_long_have_names_of_their_own():
     fixed = ["width=8", "block_size=2", "batch_size=16", "num_envs=4", "activation=relu", "eval_episodes=4"]
     fixed += ["steps_per_iteration=10", "updates_per_iteration=2", "buffer_rows=600"]

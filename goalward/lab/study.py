@@ -218,6 +218,10 @@ def build(document: dict[str, Any], name: str, source: Source) -> Study:
     else:
         axes, trials = runs(document, over, source)
     measures = _measures(at_scale, source)
+    figures = _parts(at_scale, "figures", FIGURES, source, measures, axes)
+    if any(trial.config.is_offline for trial in trials):
+        named = {("measures", name): part for name, part in measures.items()}
+        _check_clocks(named | {("figures", str(i)): part for i, part in enumerate(figures)}, source)
     return Study(
         name=name,
         scale=scale,
@@ -226,12 +230,21 @@ def build(document: dict[str, Any], name: str, source: Source) -> Study:
         of=of,
         axes=axes,
         measures=measures,
-        figures=_parts(at_scale, "figures", FIGURES, source, measures, axes),
+        figures=figures,
         prediction=_prediction(at_scale, source, measures, axes),
         published=_parts(at_scale, "published", {"": PUBLISHED}, source, measures, axes),
         trials=trials,
         document=document,
     )
+
+
+def _check_clocks(parts: Mapping[tuple[str, ...], Part], source: Source) -> None:
+    """Refuse to tell the time of runs that learn from a dataset by steps, which they do not take."""
+    for where, part in parts.items():
+        if part.options.get("clock") == "env_steps":
+            raise source.error(
+                (*where, "clock"), "clock is 'env_steps', and runs of a dataset take none; choose updates"
+            )
 
 
 def _looked_at(at_scale: Mapping[str, Any], source: Source) -> Study:
