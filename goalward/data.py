@@ -49,7 +49,14 @@ class Rows(NamedTuple):
 
 
 def make(arrays: Mapping[str, Any]) -> Rows:
-    """Rows from arrays by their names in a file; the last row of all ends a trajectory, whatever is said."""
+    """Rows from arrays by their names in a file; the last row of all ends a trajectory, whatever is said.
+
+    Raises `ValueError` for arrays that hold no numbers.
+    """
+    for name, array in arrays.items():
+        kind = np.asarray(array).dtype
+        if kind.kind not in "biuf":
+            raise ValueError(f"{name} holds no numbers, but {kind}")
     last = np.array(arrays[TERMINALS]).astype(bool)
     last[-1:] = True
     failed = arrays.get(FAILURES)

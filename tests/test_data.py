@@ -174,6 +174,9 @@ def test_what_is_no_dataset_is_named(tmp_path):
     np.savez(path, observations=np.array([None] * 3), actions=np.zeros((3, 1)), terminals=np.zeros(3))
     with pytest.raises(UserError, match="cannot be read"):
         data.read(path)  # an object could be a program
+    np.savez(path, observations=np.zeros((3, 2)), actions=np.zeros((3, 1)), terminals=np.array(["0", "0", "1"]))
+    with pytest.raises(UserError, match="terminals holds no numbers, but <U1"):
+        data.read(path)
     with pytest.raises(UserError, match="does not exist"):
         data.paths(str(tmp_path / "gone"))
     (tmp_path / "empty").mkdir()
