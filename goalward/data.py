@@ -55,7 +55,7 @@ def make(arrays: Mapping[str, Any]) -> Rows:
     """
     for name, array in arrays.items():
         kind = np.asarray(array).dtype
-        if kind.kind not in "biuf":
+        if array is not None and kind.kind not in "biuf":
             raise ValueError(f"{name} holds no numbers, but {kind}")
     last = np.array(arrays[TERMINALS]).astype(bool)
     last[-1:] = True

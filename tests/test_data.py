@@ -159,6 +159,12 @@ def test_choices_are_one_hot():
             data.check(ROWS._replace(action=bad), SIZES, discrete=True, name="x", env="grid")
 
 
+def test_there_may_be_no_goals():
+    found = data.named(ROWS)
+    assert data.make(found | {data.GOALS: None}).goal is None
+    assert data.make({name: found[name] for name in found if name != data.GOALS}).goal is None
+
+
 def test_what_is_no_dataset_is_named(tmp_path):
     path = tmp_path / "x.npz"
     path.write_bytes(b"nothing of the kind")
