@@ -87,9 +87,12 @@ def as_rows(spec: Sizes, obs: ArrayLike, goal: ArrayLike) -> tuple[np.ndarray, n
 
 def _rows(name: str, value: ArrayLike, size: int) -> np.ndarray:
     try:
+        given = np.asarray(value)
+        if given.dtype.kind in "cUS":
+            raise TypeError
         with np.errstate(over="ignore"):  # too large for 32 bits: infinite
-            rows = np.asarray(value, np.float32)
-    except (TypeError, ValueError):
+            rows = given.astype(np.float32)
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{name} is {value!r:.80}; it must be numbers, ({size},) or (N, {size})") from None
     if rows.ndim not in (1, 2) or rows.shape[-1] != size:
         raise UserError(f"{name} has shape {rows.shape}; it must be ({size},) or (N, {size})")

@@ -156,11 +156,16 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """The path of a file to write, of the same ending, which takes the place of `path` as in `replacing`."""
-    check(path)
-    temporary = path.with_name(f"{secrets.token_hex(4)}.tmp{path.suffix}")
+    """The path of a file to write, of the same ending, which takes the place of `path` as in `replacing`.
+
+    Of a link, as a person may name one, it takes the place of what that leads to.
+    """
+    path = path.resolve()
+    temporary = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
     with _taking_place(temporary, path):
         yield temporary
+        with open_to_read(temporary) as file:
+            os.fsync(file.fileno())
 
 
 @contextmanager
@@ -180,8 +185,7 @@ def naming(path: Path, *others: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        unnamed = error.filename is None or Path(error.filename) in others
-        if error.errno is not None and unnamed:
+        if error.errno is not None and str(error.filename) in ("None", *map(str, others)):
             error.filename = str(path)
         raise
 

@@ -154,7 +154,7 @@ def read(path: Path) -> list[dict[str, Any]]:
             except ValueError as error:
                 raise UserError(
                     f"{path} is damaged: line {number}: {error}; "
-                    "move it away to continue without the earlier rows"
+                    "move it and the table beside it away to continue without the earlier rows"
                 ) from error
             rows.append(row)
     return rows

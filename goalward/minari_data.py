@@ -66,13 +66,17 @@ def _rows(name: str, episode: Any) -> Rows:
         raise UserError(f"Minari's dataset {name} has actions of the shape {taken.shape[1:]}, not vectors")
     ends = np.zeros(len(seen), bool)
     ends[-1] = True
-    return data.make({
+    arrays = {
         data.OBSERVATIONS: seen,
         data.ACTIONS: np.concatenate([taken, np.zeros_like(taken[:1])]),
         data.TERMINALS: ends,
         data.FAILURES: ends & bool(episode.terminations[-1]),
         data.GOALS: goal,
-    })  # fmt: skip
+    }
+    try:
+        return data.make(arrays)
+    except ValueError as error:
+        raise UserError(f"Minari's dataset {name}: {error}; name another one") from error
 
 
 def write(

@@ -2,6 +2,7 @@
 
 import json
 import resource
+from contextlib import nullcontext
 
 import jax.numpy as jnp
 import numpy as np
@@ -259,14 +260,18 @@ def test_the_quickstart_takes_the_place_of_no_other_run(small, trained, tmp_path
         assert toy.contents(directory) == before
 
 
-def test_the_quickstart_stops_at_a_signal_and_says_how_to_go_on(small, tmp_path, capsys):
-    with pytest.raises(KeyboardInterrupt):
-        quickstart.run(tmp_path / "run", 0, quiet=True, should_stop=lambda: True)
+def test_the_quickstart_stops_at_a_signal_and_says_how_to_go_on(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("goalward.cli.quickstart.stop_signals", lambda: nullcontext(lambda: True))
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["quickstart", "--out", str(tmp_path / "run")])
+    assert exit_.value.code == 130
     assert f"train --resume {tmp_path / 'run'}" in capsys.readouterr().err
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
-@pytest.mark.parametrize("line", ["curves RUN --out OUT.png", "render RUN --out OUT.gif"])
+@pytest.mark.parametrize(
+    "line", ["curves RUN --out OUT.png", "curves RUN --out OUT.jpg", "render RUN --out OUT.gif"]
+)
 def test_a_picture_for_which_there_is_no_room_is_named_and_leaves_nothing(trained, tmp_path, capsys, line):
     words = line.replace("RUN", str(trained)).replace("OUT", str(tmp_path / "out")).split()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

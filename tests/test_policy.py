@@ -75,6 +75,9 @@ def test_wrong_shapes_are_refused(loaded, obs, goal, told):
     ("obs", "goal", "told"),
     [
         ("ab", [0, 0], "obs is 'ab'; it must be numbers, (2,) or (N, 2)"),
+        (["0", "1"], [0, 0], "obs is ['0', '1']; it must be numbers"),
+        ([1j, 0], [0, 0], "obs is [1j, 0]; it must be numbers"),
+        ([0, 0], [10**400, 0], "it must be numbers, (2,) or (N, 2)"),
         ([[0, 0], [0, np.nan]], np.zeros((2, 2)), "obs holds nan (row 1, element 1)"),
         ([0, 0], [1e300, 0], "goal holds inf (row 0, element 0)"),
     ],

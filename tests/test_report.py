@@ -439,7 +439,7 @@ def test_a_run_that_counts_for_nothing_is_told_where_runs_stand(tmp_path, capsys
 
 def test_runs_of_axes_are_of_no_study_of_the_package(tmp_path, capsys):
     folders.save(tmp_path, study.plain("point_u_maze", ["depth=4,8"]), {}, 1)
-    assert "holds runs of --axis, and 'q_map' is" in failure(capsys, tmp_path, "--study", "q_map")
+    assert "holds runs of --axis, which no study looks at" in failure(capsys, tmp_path, "--study", "q_map")
 
 
 def test_a_look_is_kept_by_run_and_iteration(tmp_path):

@@ -258,7 +258,7 @@ def test_rows_that_are_none_are_refused_with_their_line(run, tmp_path, line, tol
         line = json.dumps({name: last[name] + 1 for name in last if name != "by_goal"} | line)
     with (run / "metrics.jsonl").open("a") as file:
         file.write(line + "\n")
-    refuse(run, str(run / "metrics.jsonl"), "line 4", told, "move it away")
+    refuse(run, str(run / "metrics.jsonl"), "line 4", told, "move it and the table beside it away")
     with pytest.raises(SystemExit) as end:
         main(["curves", str(run), "--out", str(tmp_path / "curves.png")])
     assert end.value.code == 2

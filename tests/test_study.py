@@ -8,7 +8,7 @@ from goalward import presets
 from goalward.cli import dispatch
 from goalward.config import CRLConfig, SRLConfig, from_dict, merge
 from goalward.errors import UserError
-from goalward.lab import axes, study
+from goalward.lab import axes, display, study
 from goalward.lab.source import line_of
 
 GOOD = """\
@@ -212,7 +212,7 @@ def test_axes_in_words():
             study.plain("point_u_maze", words)
 
 
-def test_steps_tell_no_time_where_none_are_taken():
+def test_steps_tell_no_time_where_none_are_taken(tmp_path):
     text = """
 question = "?"
 [base]
@@ -222,8 +222,14 @@ dataset = "x.npz"
 area = { kind = "area", metric = "success_rate", clock = "env_steps" }
 [scales.laptop]
 """
+    (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(UserError, match=r":7: clock is 'env_steps', and runs of a dataset take none"):
-        built(text)
+        study.load(str(tmp_path / "mine.toml"), "laptop")
+    curves = 'kind = "curves"\nmetric = "success_rate"\nby = "seed"\nclock = "env_steps"\n'
+    text = text.replace(', clock = "env_steps"', "") + f"[[figures]]\n{curves}"
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(UserError, match=r":13: clock is 'env_steps'"):
+        study.load(str(tmp_path / "mine.toml"), "laptop")
 
 
 def test_runs_whose_names_would_be_too_long_have_names_of_their_own():
@@ -233,6 +239,8 @@ def test_runs_whose_names_would_be_too_long_have_names_of_their_own():
     names = {trial.name for trial in found.trials}
     assert len(names) == 6
     assert {len(name) for name in names} == {axes.LONGEST_NAME}
+    assert {name[-7:] for name in names} == {",seed=0", ",seed=1", ",seed=2"}
+    assert len({display._group(name) for name in names}) == 2
 
 
 AGENTS = """\

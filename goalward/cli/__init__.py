@@ -15,7 +15,8 @@ def main(argv: list[str] | None = None) -> None:
         return
     process.own_process()
     try:
-        main(sys.argv[1:])
+        with process.heard_interrupts():
+            main(sys.argv[1:])
     except SystemExit as end:
         if end.code == messages.INTERRUPTED:
             process.end_now(messages.INTERRUPTED)

@@ -1,5 +1,7 @@
 """A process and the system around it: its variables, its output, JAX and its devices, signals."""
 
+import _thread
+import atexit
 import io
 import os
 import select
@@ -7,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any, NoReturn, TextIO, cast
@@ -32,31 +35,40 @@ UNHEEDED = (
 
 
 def own_process() -> None:
-    """Drop variables that are for other programs, let output take any text, and lose no Ctrl-C.
-
-    Not for a caller's process.
-    """
+    """Drop variables that are for other programs, and let output take any text. Not for a caller's process."""
     for name in UNHEEDED:
         os.environ.pop(name, None)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # neither closed nor replaced
             stream.reconfigure(errors="backslashreplace")
-    sys.unraisablehook = _told_again
 
 
-def _told_again(unraisable: "sys.UnraisableHookArgs") -> None:
+@contextmanager
+def heard_interrupts() -> Iterator[None]:
     """Send a Ctrl-C again that came where nobody hears it: a callback of the garbage collector, as XLA has."""
-    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
-        sys.__unraisablehook__(unraisable)
-        return
-    main = threading.main_thread().ident
-    again = threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT))  # in here it would be lost too
-    again.daemon = True
-    again.start()
+    main, listening = threading.get_ident(), True
+
+    def again() -> None:
+        time.sleep(0.1)  # in the hook it would be lost too
+        if listening:
+            signal.pthread_kill(main, signal.SIGINT)
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            _thread.start_new_thread(again, ())  # what `threading` locks may be held
+        else:
+            before(unraisable)
+
+    before, sys.unraisablehook = sys.unraisablehook, hook
+    try:
+        yield
+    finally:
+        listening, sys.unraisablehook = False, before
 
 
 def end_now(code: int) -> NoReturn:
-    """End this process: an orderly exit would take down threads of XLA in the middle of their work."""
+    """End this process and what it has started. An orderly exit would take down threads of XLA at work."""
+    atexit._run_exitfuncs()  # among them those that end processes of worlds
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):  # closed, or nobody reads it any more
             stream.flush()
@@ -162,7 +174,7 @@ def _watch(reader: socket.socket, names: list[signal.Signals], wish: threading.E
             continue
         if wish.is_set():
             _tell_now("interrupted\n")
-            os._exit(128 + data[0])  # as in `end_now`, and past locks of streams
+            os._exit(128 + data[0])  # as `end_now`, whatever others hold
         wish.set()
         _tell_now(f"\n{what}; once more to stop at once\n")
 

@@ -1,6 +1,7 @@
 """The command `quickstart`."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,14 @@ class Args:
 def run(args: Args) -> None:
     """Train, draw and sum up the quickstart."""
     with heedless_output(), stop_signals() as should_stop:
+        from goalward import machine
         from goalward.lab import quickstart
 
-        summary = quickstart.run(args.out, args.seed, quiet=args.json, should_stop=should_stop)
+        try:
+            summary = quickstart.run(args.out, args.seed, quiet=args.json, should_stop=should_stop)
+        except KeyboardInterrupt:
+            again = machine.command("train", "--resume", args.out)
+            print(f"stopped and saved; go on with: {again}, or start anew", file=sys.stderr)
+            raise
     if args.json:
         print(json.dumps(summary))

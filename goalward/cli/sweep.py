@@ -154,9 +154,13 @@ def _keeps(folder: Path, threads: int | None) -> str:
 
 
 def _study(args: Args) -> "Study":
+    from goalward import envs
     from goalward.lab import study
 
     if not args.axis:
+        if args.study in envs.names():
+            remedy = "name what to vary too, as in --axis depth=4,8 --axis seed=0..2"
+            raise UserError(f"{args.study} is an environment; {remedy}")
         return study.load(args.study, args.scale or SCALE)
     if args.scale is not None:
         raise UserError(f"--scale is {args.scale!r}, but --axis makes a study that has no scales; leave it out")

@@ -27,6 +27,7 @@ from goalward.lab import claims
 from goalward.lab.source import Source, mapping
 
 LONGEST_NAME = 120  # characters in the name of a run directory
+LONGEST_LABEL = 40  # of a seed, in such a name where it is cut
 MOST_POINTS = 10_000  # of a range
 
 
@@ -124,12 +125,14 @@ def _trial(labels: Mapping[str, str], settings: Mapping[str, Any], source: Sourc
 
 
 def _file_name(name: str) -> str:
-    """A name for a folder; in place of what is too much there are digits that tell it apart."""
+    """A name for a folder. Before its seed, in place of what is too much, digits tell it apart."""
     short = re.sub(r"[^\w=,.+-]", "_", name, flags=re.ASCII)
     if len(short) <= LONGEST_NAME:
         return short
-    digits = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{short[: LONGEST_NAME - 9]}-{digits}"
+    digits = hashlib.sha256(name.rpartition(",seed=")[0].encode()).hexdigest()[:8]
+    head, seed, label = short.rpartition(",seed=")
+    end = f"-{digits}{seed}{label[:LONGEST_LABEL]}"
+    return head[: LONGEST_NAME - len(end)] + end
 
 
 def _words(start: str, settings: Mapping[str, Any], config: TrainConfig) -> tuple[str, ...]:

@@ -65,9 +65,7 @@ def choose(folder: Path, name: str | None) -> Study:
     if name is None or name == own.name:
         return own
     if own.scale == studies.PLAIN:
-        raise UserError(
-            f"{folder} holds runs of --axis, and {name!r} is of those of a study; leave out --study"
-        )
+        raise UserError(f"{folder} holds runs of --axis, which no study looks at; leave out --study")
     study = studies.load(name, own.scale)
     if study.of == own.of:
         # The sweep's own runs: names of datasets are seen from where it began, on whatever machine that was.

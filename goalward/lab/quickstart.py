@@ -1,6 +1,5 @@
 """The quickstart: the U-maze from scratch, with a table and pictures of what was learned."""
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,8 +51,6 @@ def run(
 
     show(train(settings, directory, should_stop=enough), settings, directory, quiet=quiet)
     if should_stop():
-        again = machine.command("train", "--resume", directory)
-        sys.stderr.write(f"stopped and saved; go on with: {again}, or start anew\n")
         raise KeyboardInterrupt
     with runs.lock(directory):  # another quickstart must not replace what this one draws
         evaluation, state = _evaluate_and_draw(directory, seed)

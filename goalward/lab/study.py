@@ -113,6 +113,7 @@ def load(name: str, scale: str) -> Study:
     """
     document, stem, source = _read(name, scale)
     found = build(document, stem, source)
+    _check_clocks(found, source)
     if name not in shipped():  # whoever tries a small scale first wants to hear of mistakes in the large one
         for other in document["scales"]:
             build(document, stem, source._replace(scale=other))
@@ -122,10 +123,6 @@ def load(name: str, scale: str) -> Study:
 def _read(name: str, scale: str) -> tuple[dict[str, Any], str, Source]:
     """What the file of a study says, the study's name, and where that is from."""
     path = SHIPPED / f"{name}.toml" if name in shipped() else Path(name)
-    if name in envs.names():
-        raise UserError(
-            f"{name} is an environment; name what to vary too, as in --axis depth=4,8 --axis seed=0..2"
-        )
     if path.suffix != ".toml":
         near = get_close_matches(name, shipped(), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -218,10 +215,6 @@ def build(document: dict[str, Any], name: str, source: Source) -> Study:
     else:
         axes, trials = runs(document, over, source)
     measures = _measures(at_scale, source)
-    figures = _parts(at_scale, "figures", FIGURES, source, measures, axes)
-    if any(trial.config.is_offline for trial in trials):
-        named = {("measures", name): part for name, part in measures.items()}
-        _check_clocks(named | {("figures", str(i)): part for i, part in enumerate(figures)}, source)
     return Study(
         name=name,
         scale=scale,
@@ -230,7 +223,7 @@ def build(document: dict[str, Any], name: str, source: Source) -> Study:
         of=of,
         axes=axes,
         measures=measures,
-        figures=figures,
+        figures=_parts(at_scale, "figures", FIGURES, source, measures, axes),
         prediction=_prediction(at_scale, source, measures, axes),
         published=_parts(at_scale, "published", {"": PUBLISHED}, source, measures, axes),
         trials=trials,
@@ -238,9 +231,12 @@ def build(document: dict[str, Any], name: str, source: Source) -> Study:
     )
 
 
-def _check_clocks(parts: Mapping[tuple[str, ...], Part], source: Source) -> None:
+def _check_clocks(study: Study, source: Source) -> None:
     """Refuse to tell the time of runs that learn from a dataset by steps, which they do not take."""
-    for where, part in parts.items():
+    if not any(trial.config.is_offline for trial in study.trials):
+        return
+    parts = {("measures", name): part for name, part in study.measures.items()}
+    for where, part in {**parts, **{("figures", str(i)): one for i, one in enumerate(study.figures)}}.items():
         if part.options.get("clock") == "env_steps":
             raise source.error(
                 (*where, "clock"), "clock is 'env_steps', and runs of a dataset take none; choose updates"

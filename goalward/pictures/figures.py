@@ -1,5 +1,6 @@
 """Pictures of what an agent learned in a maze."""
 
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,8 +46,10 @@ def own_settings() -> Iterator[None]:
 
 def save(figure: Figure, path: Path, dpi: int = 150) -> None:
     """Write a figure, all at once."""
+    drawn = io.BytesIO()  # not to the disk: where that is full, Pillow writes part of a JPEG and says nothing
+    figure.savefig(drawn, dpi=dpi, format=path.suffix[1:].lower())
     with files.whole(path) as file:
-        figure.savefig(file, dpi=dpi)
+        file.write_bytes(drawn.getvalue())
 
 
 def save_film(film: FuncAnimation, path: Path, fps: int) -> None:
