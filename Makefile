@@ -38,7 +38,7 @@ docs: .venv/installed-docs  ## the site of these docs, in site/; a warning is an
 TRAINED := depth depth_point_u4 stitching objectives censoring what_depth_does successors_depth baselines offline \
   offline_actor_critic arm_depth collector maze_observation boxes_depth depth_longer \
   body_depth baselines_depth hyperspherical metric_heads value_loss successors body_longer exploration_clip \
-  saturation
+  saturation depth_replicated depth_64 actor_critic
 looks = set -e; for study in $(2); do \
   $(BIN)/goalward report runs/$(1)-laptop --study $$study --out docs/results/$$study.md --force; done
 
