@@ -194,6 +194,7 @@ def test_a_second_signal_ends_the_process_at_once(start, tmp_path, inherited):
 
 COLLECTED = """
 import atexit, gc, os, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background may have it ignored
 atexit.register(print, "what it started is ended")
 class Late:
     def __del__(self):

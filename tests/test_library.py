@@ -146,8 +146,16 @@ def test_an_end_in_the_epoch_before_the_one_that_has_begun_is_past(tmp_path):
     assert goalward.train(out=out, resume=True, quiet=True).metrics["epoch"].tolist() == [0, 1, 2, 3]
 
 
-def test_the_first_interrupt_stops_and_saves_and_the_handler_is_the_old_one(tmp_path):
-    before = signal.getsignal(signal.SIGINT)
+@pytest.fixture
+def heeding():
+    """The handler of Ctrl-C, also where whoever started the tests has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_first_interrupt_stops_and_saves_and_the_handler_is_the_old_one(tmp_path, heeding):
+    before = heeding
 
     def interrupt(report):
         if report.epoch == 1:
