@@ -79,7 +79,7 @@ class Policy:
 
 def as_rows(spec: Sizes, obs: ArrayLike, goal: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Observations and goals as arrays of 32 bits. Raises `UserError` for what is no number or does not fit."""
-    obs, goal = (_rows(*one) for one in (("obs", obs, spec.obs_dim), ("goal", goal, spec.goal_dim)))
+    obs, goal = _rows("obs", obs, spec.obs_dim), _rows("goal", goal, spec.goal_dim)
     if obs.shape[:-1] != goal.shape[:-1]:
         raise UserError(f"obs and goal must come in equal numbers, not as {obs.shape} and {goal.shape}")
     return obs, goal

@@ -185,7 +185,8 @@ def naming(path: Path, *others: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is not None and str(error.filename) in ("None", *map(str, others)):
+        unnamed = error.filename is None or str(error.filename) in map(str, others)
+        if error.errno is not None and unnamed:
             error.filename = str(path)
         raise
 

@@ -93,8 +93,9 @@ def _check_empty(directory: Path) -> None:
     is_free = directory.is_dir() and all(map(_is_beginning, directory.iterdir()))
     if directory.exists() and not is_free:
         command = machine.command("train", "--resume", directory)
-        found = f"`{command}` continues it" if is_run(directory) else "it is not empty"
-        if not directory.is_dir():
+        if directory.is_dir():
+            found = f"`{command}` continues it" if is_run(directory) else "it is not empty"
+        else:
             found = "it is a file"
         raise UserError(f"{directory} exists: {found}; choose another --out, or remove it")
 

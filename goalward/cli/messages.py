@@ -39,6 +39,14 @@ def _exit(code: int, message: str) -> None:
     sys.exit(code)
 
 
+def tell_saved(directory: Path, more: str = "") -> None:
+    """Say how to go on with a run that was stopped, and what `more` one may do."""
+    from goalward import machine
+
+    again = machine.command("train", "--resume", directory)
+    print(f"stopped and saved; go on with: {again}{more}", file=sys.stderr)
+
+
 def tell_files(paths: list[Path], *, as_json: bool) -> None:
     """Print the names of files, one a line or as JSON."""
     names = [str(path) for path in paths]

@@ -1,10 +1,10 @@
 """The command `quickstart`."""
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from goalward.cli.messages import tell_saved
 from goalward.cli.process import heedless_output, stop_signals
 
 
@@ -23,14 +23,12 @@ class Args:
 def run(args: Args) -> None:
     """Train, draw and sum up the quickstart."""
     with heedless_output(), stop_signals() as should_stop:
-        from goalward import machine
         from goalward.lab import quickstart
 
         try:
             summary = quickstart.run(args.out, args.seed, quiet=args.json, should_stop=should_stop)
         except KeyboardInterrupt:
-            again = machine.command("train", "--resume", args.out)
-            print(f"stopped and saved; go on with: {again}, or start anew", file=sys.stderr)
+            tell_saved(args.out, ", or start anew")
             raise
     if args.json:
         print(json.dumps(summary))

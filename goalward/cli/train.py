@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from goalward.cli.messages import tell_saved
 from goalward.cli.process import heedless_output, stop_signals
 from goalward.cli.settings import AgentName, check_env, check_flags, from_typed
 from goalward.config import TrainConfig, agent_name, placed
@@ -58,7 +59,7 @@ def defaults(typed: Args) -> Args:
 def run(args: Args) -> None:
     """Start or resume a run, and show it until it ends or is stopped."""
     with heedless_output(), stop_signals() as should_stop:
-        from goalward import library, machine, runs, tracking
+        from goalward import library, runs, tracking
         from goalward.profile import Profiler
 
         tracking.check(args.track)
@@ -73,10 +74,7 @@ def run(args: Args) -> None:
         if profiler:
             _tell_profile(profiler, directory, quiet=args.json)
         if should_stop():
-            print(
-                f"stopped and saved; go on with: {machine.command('train', '--resume', directory)}",
-                file=sys.stderr,
-            )
+            tell_saved(directory)
     if args.json:
         evaluation = last or (runs.read_metrics(directory) or [{}])[-1]
         print(json.dumps({"run": str(directory), **evaluation}))

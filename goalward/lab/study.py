@@ -235,8 +235,9 @@ def _check_clocks(study: Study, source: Source) -> None:
     """Refuse to tell the time of runs that learn from a dataset by steps, which they do not take."""
     if not any(trial.config.is_offline for trial in study.trials):
         return
-    parts = {("measures", name): part for name, part in study.measures.items()}
-    for where, part in {**parts, **{("figures", str(i)): one for i, one in enumerate(study.figures)}}.items():
+    measures = [(("measures", name), part) for name, part in study.measures.items()]
+    figures = [(("figures", str(number)), part) for number, part in enumerate(study.figures)]
+    for where, part in [*measures, *figures]:
         if part.options.get("clock") == "env_steps":
             raise source.error(
                 (*where, "clock"), "clock is 'env_steps', and runs of a dataset take none; choose updates"
